@@ -1,0 +1,232 @@
+"""What an environment file may say: the frozen data every other room reads.
+
+The models are strict: an unknown key or a wrong type is an error, and `loading.py` turns
+pydantic's findings into messages with file, line and the nearest valid name. The JSON Schema
+that `pdtest env schema` prints for editors is generated from these classes, so each field's
+description is written for someone who is editing an environment file.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Role(StrEnum):
+    """What a member does for the deployment."""
+
+    PREFILL = "prefill"
+    DECODE = "decode"
+    COLOCATED = "colocated"
+    PROXY = "proxy"
+    STORE = "store"
+
+
+ENGINE_ROLES = frozenset({Role.PREFILL, Role.DECODE, Role.COLOCATED})
+
+Scalar = str | int | float | bool | None
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Strict(BaseModel):
+    """Frozen, and intolerant of keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DeviceKind(StrEnum):
+    """How a chip is addressed, which decides the variable that makes it visible."""
+
+    CORE = "core"
+    CUDA = "cuda"
+    ASCEND = "ascend"
+
+
+class Devices(Strict):
+    """The chips of a host that members may ask for."""
+
+    kind: Annotated[DeviceKind, Field(strict=False)] = Field(description="core, cuda or ascend")
+    ids: tuple[int, ...] = Field(strict=False, description="device numbers, as the driver counts")
+    shared: bool = Field(
+        default=False,
+        description="true lets several members use one device (CPU cores); false makes that an error",
+    )
+
+
+class Host(Strict):
+    """A machine that members run on."""
+
+    address: str = Field(default="127.0.0.1", description="name or IP that the other members use")
+    devices: Devices | None = None
+
+
+class Model(Strict):
+    """The model all engines serve."""
+
+    path: str = Field(description="directory, or a hub name the engines resolve")
+    make: Literal["tiny"] | None = Field(
+        default=None, description="'tiny': pdtest writes a small random model there when it is absent"
+    )
+    served_name: str | None = Field(default=None, description="the name requests use; default: path")
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        description="decides the tolerance of log-probability comparisons"
+    )
+    block_size: int = Field(gt=0, description="tokens per KV block, on prefill and decode")
+    max_model_len: int = Field(gt=0, description="longest prompt plus answer, in tokens")
+    vocab_size: int | None = Field(
+        default=None, gt=0, description="token ids; default: read from config.json under path"
+    )
+
+    @property
+    def name(self) -> str:
+        """The model name that requests carry."""
+        return self.served_name or self.path
+
+
+class Connector(Strict):
+    """How KV moves, and what the engines are told about it."""
+
+    contract: tuple[str, ...] = Field(
+        strict=False,
+        min_length=1,
+        description="wire contracts, in first-hit order: [nixl], or [nixl, example] for a MultiConnector",
+    )
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="kv-transfer-config that prefill and decode members share"
+    )
+    by_role: dict[Annotated[Role, Field(strict=False)], dict[str, Any]] = Field(
+        default_factory=dict, description="merged over config for the members of one role"
+    )
+
+
+class MemberDefaults(Strict):
+    """Settings for every member of one service; a member's own settings win."""
+
+    args: dict[str, Any] = Field(default_factory=dict)
+    env: dict[str, Scalar] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
+    ready_timeout_s: float | None = Field(default=None, gt=0)
+    stop_timeout_s: float | None = Field(default=None, gt=0)
+
+
+class Member(Strict):
+    """One process or endpoint with a role."""
+
+    role: Annotated[Role, Field(strict=False)]
+    service: str = Field(description="what kind of program it is: vllm, vllm-router, toy-proxy, command ...")
+    launcher: str = Field(default="local", description="how it comes to life: local, attach ...")
+    host: str = Field(default="local", description="a name under hosts")
+    url: str | None = Field(default=None, description="where an attached member answers")
+    devices: tuple[int, ...] = Field(default=(), strict=False, description="ids from the host's devices")
+    ports: dict[str, Port | Literal["auto"]] = Field(
+        default_factory=dict, description="by the service's port names; what is not given is 'auto'"
+    )
+    args: dict[str, Any] = Field(
+        default_factory=dict,
+        description="--key value; true: bare flag; list: several values; mapping: JSON; null: drop an inherited one",
+    )
+    env: dict[str, Scalar] = Field(default_factory=dict, description="null drops an inherited variable")
+    files: dict[str, Any] = Field(
+        default_factory=dict,
+        description="config files by name: text as it is, mappings as JSON; ${self.files.NAME} is the path",
+    )
+    connector: dict[str, Any] = Field(
+        default_factory=dict, description="merged over the environment's connector config for this member"
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="settings of the service")
+    api_key_env: str | None = Field(
+        default=None, description="variable that holds the API key; its value never reaches a log or report"
+    )
+    ready_timeout_s: float = Field(default=600.0, gt=0, description="seconds until it must answer")
+    stop_timeout_s: float = Field(default=20.0, gt=0, description="seconds from SIGTERM to SIGKILL")
+
+
+class ReferenceKind(StrEnum):
+    """Where the colocated answers come from."""
+
+    MEMBER = "member"
+    BORROWED = "borrowed"
+    RECORDED = "recorded"
+
+
+class Reference(Strict):
+    """The colocated side of every comparison."""
+
+    kind: Annotated[ReferenceKind, Field(strict=False)] = Field(
+        default=ReferenceKind.MEMBER,
+        description=(
+            "member: a colocated member answers; borrowed: a plain request to another member, caches reset; "
+            "recorded: the colocated member runs first on the same devices and its answers are kept"
+        ),
+    )
+    member: str | None = Field(default=None, description="which member; default: the one with role colocated")
+
+
+class Parity(Strict):
+    """When two answers count as equal."""
+
+    logprob_tolerance: float | None = Field(
+        default=None, gt=0, description="absolute; default by dtype: float32 1e-4, otherwise 0.05"
+    )
+
+
+class Thresholds(Strict):
+    """Deadlines and limits that verdicts use. Seconds unless the name says otherwise."""
+
+    request_timeout_s: float = Field(default=120.0, gt=0, description="a request slower than this hangs")
+    settle_s: float = Field(default=10.0, gt=0, description="how long counters may lag behind an answer")
+    release_s: float = Field(default=15.0, gt=0, description="KV usage must be idle again within this")
+    lease_s: float | None = Field(
+        default=None, gt=0, description="how long prefill holds blocks that nobody fetches"
+    )
+
+
+class Requirements(Strict):
+    """What the machine must have, checked before anything starts."""
+
+    packages: tuple[str, ...] = Field(default=(), strict=False, description="importable Python packages")
+    executables: tuple[str, ...] = Field(default=(), strict=False, description="programs on PATH")
+    memory_gib: float | None = Field(default=None, gt=0, description="available memory, GiB")
+
+
+class Outcome(StrEnum):
+    """How a request that was tampered with may end."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    ERROR = "error"
+    HANG = "hang"
+    DIES = "dies"
+
+
+class Environment(Strict):
+    """A deployment to test. Frozen once loaded."""
+
+    name: str
+    description: str = ""
+    marks: tuple[str, ...] = Field(default=(), strict=False, description="pytest marks its tests take")
+    requires: Requirements = Requirements()
+    hosts: dict[str, Host] = Field(default_factory=lambda: {"local": Host()})
+    model: Model
+    connector: Connector
+    defaults: dict[str, MemberDefaults] = Field(
+        default_factory=dict, description="by service name, beneath every member of that service"
+    )
+    members: dict[str, Member]
+    reference: Reference = Reference()
+    parity: Parity = Parity()
+    thresholds: Thresholds = Thresholds()
+    tampering: dict[str, tuple[Annotated[Outcome, Field(strict=False)], ...]] = Field(
+        default_factory=dict,
+        strict=False,
+        description="outcomes allowed per kind of tampered kv_transfer_params; not listed: right or error",
+    )
+    source: Path | None = Field(default=None, exclude=True, strict=False)
+
+    def members_with(self, *roles: Role) -> dict[str, Member]:
+        """The members that have one of ``roles``, in file order."""
+        return {name: member for name, member in self.members.items() if member.role in roles}
