@@ -1,0 +1,1 @@
+"""What connectors put on the wire: one file per contract."""

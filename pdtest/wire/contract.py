@@ -11,12 +11,17 @@ point), an environment file and a test file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-Params = Mapping[str, Any]
+from pdtest.wire.tamper import Params, Tamper
+
+if TYPE_CHECKING:
+    from pdtest.wire.evidence import Evidence
+    from pdtest.wire.fields import Field
+
+__all__ = ["Breach", "Contract", "Demand", "Leg", "Params", "Review", "Tamper"]
 
 
 class Leg(StrEnum):
@@ -42,11 +47,15 @@ class Breach:
 
 @dataclass(frozen=True, kw_only=True)
 class Review:
-    """A message held against its contract. ``extra`` fields are tolerated and recorded."""
+    """A message held against its contract.
 
+    ``extra``: fields the contract does not know; tolerated and recorded. ``drift``: known fields
+    or forms that show which generation of the connector is speaking; no breach either.
+    """
+
+    leg: Leg
     breaches: tuple[Breach, ...] = ()
     extra: tuple[str, ...] = ()
-    #: Optional fields that show which generation of the connector is speaking.
     drift: tuple[str, ...] = ()
 
 
@@ -71,25 +80,32 @@ class Demand:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tamper:
-    """A way of falsifying the parameters between the legs, and what it imitates."""
-
-    name: str
-    imitates: str
-
-
 class Contract(Protocol):
     """One connector's wire contract. Stateless."""
 
-    name: str
-    #: False where the messages carry no kv_transfer_params (shared storage, content hash).
-    carries_params: bool
-    #: Counter families on decode that rise when KV arrives: metric name -> what it counts.
-    evidence: Mapping[str, str]
-    #: Counter families that rise when a transfer fails, on either side.
-    failures: Mapping[str, str]
-    tampers: tuple[Tamper, ...]
+    @property
+    def name(self) -> str:
+        """What environment files call it."""
+        ...
+
+    @property
+    def carries_params(self) -> bool:
+        """False where the messages carry no kv_transfer_params (shared storage, content hash)."""
+        ...
+
+    @property
+    def evidence(self) -> Evidence:
+        """Which counters tell that KV arrived, that a transfer failed, that a lease ran out."""
+        ...
+
+    @property
+    def tampers(self) -> tuple[Tamper, ...]:
+        """The ways in which its parameters can be falsified."""
+        ...
+
+    def fields(self, leg: Leg) -> tuple[Field, ...]:
+        """What kv_transfer_params of one message consist of; empty where there are none."""
+        ...
 
     def params_for_prefill(self) -> dict[str, Any] | None:
         """kv_transfer_params of the request to prefill, or None."""
@@ -103,10 +119,21 @@ class Contract(Protocol):
         """Hold one message against the contract, field by field."""
         ...
 
-    def demand(self, prompt_tokens: int, *, cached_tokens: int, block_size: int) -> Demand:
+    def demand(self, prompt_tokens: int, *, cached_tokens: int = 0, block_size: int) -> Demand:
         """What must move for a prompt, when decode's prefix cache already covers some of it."""
         ...
 
+    def carrier(self, prompt_tokens: int, *, cached_tokens: int = 0, block_size: int) -> Contract:
+        """The contract whose connector moves this prompt, and whose evidence must therefore show.
+
+        Itself, except for compositions.
+        """
+        ...
+
     def tampered(self, name: str, params: Params, other: Params) -> dict[str, Any] | None:
-        """``params`` falsified in the way ``name``; ``other`` are another request's parameters."""
+        """``params`` falsified in the way ``name``; ``other`` are another request's parameters.
+
+        None: no parameters are sent. Raises UnknownTamper, and TamperImpossible where the way
+        does not apply to these parameters. Neither argument is changed.
+        """
         ...
