@@ -127,7 +127,9 @@ class Member(Strict):
     )
     args: dict[str, Any] = Field(
         default_factory=dict,
-        description="--key value; true: bare flag; list: several values; mapping: JSON; null: drop an inherited one",
+        description=(
+            "--key value; true: bare flag; list: several values; mapping: JSON; null: drop an inherited one"
+        ),
     )
     env: dict[str, Scalar] = Field(default_factory=dict, description="null drops an inherited variable")
     files: dict[str, Any] = Field(
@@ -220,9 +222,10 @@ class Environment(Strict):
     reference: Reference = Reference()
     parity: Parity = Parity()
     thresholds: Thresholds = Thresholds()
-    tampering: dict[str, tuple[Annotated[Outcome, Field(strict=False)], ...]] = Field(
+    tampering: dict[
+        str, Annotated[tuple[Annotated[Outcome, Field(strict=False)], ...], Field(strict=False)]
+    ] = Field(
         default_factory=dict,
-        strict=False,
         description="outcomes allowed per kind of tampered kv_transfer_params; not listed: right or error",
     )
     source: Path | None = Field(default=None, exclude=True, strict=False)

@@ -1,0 +1,87 @@
+"""The environment files that can be named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pdtest.environment.extends import SUFFIXES
+from pdtest.environment.loading import load
+from pdtest.environment.nearest import suggestion
+from pdtest.environment.schema import Environment
+from pdtest.environment.vocabulary import Vocabulary
+from pdtest.errors import PdtestError
+
+
+class UnknownEnvironment(PdtestError):
+    """A name under which no environment is found."""
+
+    title = "unknown environment"
+
+    def __init__(self, name: str, names: Sequence[str], directories: Sequence[Path]) -> None:
+        self.name = name
+        self.names = tuple(names)
+        places = ", ".join(str(directory) for directory in directories) or "nowhere"
+        super().__init__(
+            f"there is no environment '{name}'",
+            expected="a name that 'pdtest env list' shows, or the path of a YAML file",
+            seen=name,
+            where=f"searched in {places}",
+            next_step=suggestion(name, names),
+        )
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Environments by name. Of two files with one name, the earlier directory's counts.
+
+    Files whose names begin with ``_`` are parts for others to extend and are not listed.
+    """
+
+    directories: tuple[Path, ...]
+    vocabulary: Vocabulary | None = None
+
+    def files(self) -> dict[str, Path]:
+        """Every listed environment's file, by name, sorted."""
+        found: dict[str, Path] = {}
+        for directory in self.directories:
+            for suffix in SUFFIXES:
+                for file in directory.glob(f"*{suffix}"):
+                    if not file.name.startswith(("_", ".")):
+                        found.setdefault(file.stem, file)
+        return dict(sorted(found.items()))
+
+    def names(self) -> tuple[str, ...]:
+        """Names that `load` takes."""
+        return tuple(self.files())
+
+    def file(self, name_or_path: str | Path) -> Path:
+        """The file meant by a name or a path. Raises UnknownEnvironment."""
+        path = Path(name_or_path)
+        looks_like_path = path.suffix in SUFFIXES or len(path.parts) > 1
+        if looks_like_path and path.is_file():
+            return path
+        files = self.files()
+        if str(name_or_path) in files:
+            return files[str(name_or_path)]
+        raise UnknownEnvironment(str(name_or_path), tuple(files), self.directories)
+
+    def load(self, name_or_path: str | Path, *, variables: Mapping[str, str] | None = None) -> Environment:
+        """The environment of that name or path. Raises UnknownEnvironment or EnvironmentInvalid."""
+        return load(
+            self.file(name_or_path),
+            vocabulary=self.vocabulary,
+            variables=variables,
+            search=self.directories,
+        )
+
+
+def default_directories(rootdir: Path) -> tuple[Path, ...]:
+    """The project's own `environments/`, then those that come with pdtest. Only existing ones."""
+    package = Path(__file__).resolve().parents[1]
+    # In a checkout the directory lies beside the package; a wheel carries it inside.
+    shipped = [package / "environments", package.parent / "environments"]
+    candidates = [rootdir / "environments", *[place for place in shipped if place.is_dir()][:1]]
+    unique = {place.resolve(): place for place in reversed(candidates) if place.is_dir()}
+    return tuple(reversed(unique.values()))
