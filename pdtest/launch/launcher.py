@@ -9,13 +9,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from pdtest.errors import PdtestError
 from pdtest.services.service import Command
+
+
+class LaunchError(PdtestError):
+    """A member could not be started at all: no such program, no permission, no directory."""
+
+    title = "launch failed"
+
+
+class StillAlive(PdtestError):
+    """Processes of a member outlived SIGKILL, which happens when they hang inside the kernel."""
+
+    title = "not stopped"
 
 
 class Process(Protocol):
     """A started member. ``pid`` is None where there is no process of ours (attach)."""
 
-    pid: int | None
+    @property
+    def pid(self) -> int | None:
+        """The process that leads the member's session."""
+        ...
 
     @property
     def returncode(self) -> int | None:
@@ -27,7 +43,10 @@ class Process(Protocol):
         ...
 
     async def stop(self, grace_s: float) -> None:
-        """SIGTERM, then after ``grace_s`` seconds SIGKILL, to everything the member started."""
+        """SIGTERM, then after ``grace_s`` seconds SIGKILL, to everything the member started.
+
+        Also ends what a dead member left behind. Raises StillAlive when something would not go.
+        """
         ...
 
 
@@ -40,6 +59,7 @@ class Launcher(Protocol):
     async def launch(self, command: Command, directory: Path, *, log: Path) -> Process:
         """Start ``command`` in ``directory`` with its output appended to ``log``.
 
-        Raises LaunchError when it cannot be started at all (no such program, no permission).
+        ``command.env`` carries the run's owner tag. Raises LaunchError when it cannot be started
+        at all (no such program, no permission).
         """
         ...
