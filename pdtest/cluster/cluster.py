@@ -1,0 +1,273 @@
+"""A running environment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from pdtest.cluster.member import RunningMember
+from pdtest.cluster.placement import PlacementError, known, place
+from pdtest.cluster.snapshot import Snapshot
+from pdtest.cluster.supervisor import Supervisor
+from pdtest.environment.schema import Environment, Role
+from pdtest.errors import PdtestError
+from pdtest.events import Journal, MemberDied
+from pdtest.launch.guard import Guard
+from pdtest.launch.kin import OWNER_VARIABLE
+from pdtest.launch.launcher import Launcher
+from pdtest.launch.lease import PortLeases
+from pdtest.services.service import Command, Service
+
+Watch = Callable[[Snapshot], None]
+
+#: A member that does not serve yet has nothing to finish, and whoever sees a failed start waits for it.
+FAILED_START_GRACE_S = 0.5
+_WATCH_INTERVAL_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Machinery:
+    """What exists from the first start to the last stop: the loop's thread, the reaper, the leases."""
+
+    portal: BlockingPortal
+    supervisor: Supervisor
+    resources: ExitStack
+
+
+class Cluster:
+    """The members of one environment: start them, stop them, restart one, see who died.
+
+    May be used from any thread; one of `start`, `stop` and `restart` runs at a time. A death is
+    noticed at once, whatever the callers do meanwhile: it resolves the member's ``died`` and is
+    written to the journal. When this process is killed, the members are ended all the same.
+    """
+
+    def __init__(  # noqa: PLR0913 - two things, and by keyword what they need
+        self,
+        environment: Environment,
+        directory: Path,
+        *,
+        services: Mapping[str, Service],
+        launchers: Mapping[str, Launcher],
+        journal: Journal,
+        owner: str,
+    ) -> None:
+        """Decides and starts nothing yet.
+
+        Args:
+            environment: what to run.
+            directory: receives members/<name>/ and, should it come to that, the reaper's report.
+            services: by the names that the environment uses.
+            launchers: by the names that the environment uses.
+            journal: receives every event in a member's life.
+            owner: unique to this run; tags all that it starts.
+        """
+        self.environment = environment
+        self.directory = directory.resolve()
+        self._services = services
+        self._launchers = launchers
+        self._journal = journal
+        self._owner = owner
+        self._lifecycle = threading.RLock()
+        self._cancelled: asyncio.Event | None = None
+        self._machinery: _Machinery | None = None
+        self._members: dict[str, RunningMember] = {}
+
+    @property
+    def members(self) -> Mapping[str, RunningMember]:
+        """By name, in the environment's order. Empty before the first start."""
+        return MappingProxyType(self._members)
+
+    def with_role(self, role: Role) -> tuple[RunningMember, ...]:
+        """The members that have ``role``, started or not."""
+        return tuple(member for member in self._members.values() if member.role is role)
+
+    def dead(self) -> tuple[MemberDied, ...]:
+        """The deaths since each member's last start: empty when all is well."""
+        return tuple(member.died.result() for member in self._members.values() if member.died.done())
+
+    def start(self, names: Collection[str] | None = None, *, watch: Watch | None = None) -> None:
+        """Start the members ``names`` (default: all) that do not run yet, all at once.
+
+        Returns when all serve. ``watch`` is called about ten times a second in this thread. Ports
+        are kept until everything is stopped, so members can be started in several calls.
+
+        Whatever goes wrong, Ctrl-C included, everything is stopped before the exception leaves.
+
+        Raises:
+            StartFailed: a member died, or did not serve in time.
+            LaunchError: one could not be started.
+            PlacementError: the environment asks for something that does not exist.
+            PortTaken: a fixed port belongs to somebody else.
+            StartCancelled: another thread called `stop`.
+        """
+        with self._lifecycle:
+            try:
+                machinery = self._open()
+                idle = [member for member in self._select(names) if not member.alive]
+                self._bring_up(machinery, idle, watch)
+            except BaseException as error:
+                self._give_up(error)
+                raise
+
+    def restart(self, name: str, *, watch: Watch | None = None) -> None:
+        """End the member, if it still runs, and start it on the same ports; its log goes on.
+
+        Raises as `start`; then this member is stopped and the others are left as they are.
+        """
+        with self._lifecycle:
+            machinery = self._open()
+            member = self._select([name])
+            self._take_down(machinery, member)
+            try:
+                self._bring_up(machinery, member, watch)
+            except BaseException:
+                self._take_down(machinery, member, FAILED_START_GRACE_S)
+                raise
+
+    def stop(self, names: Collection[str] | None = None) -> None:
+        """Stop the members ``names``, or all and give back the ports. Safe to call at any time.
+
+        Without names it also cancels a start in another thread. Raises StillAlive when processes
+        outlive SIGKILL.
+        """
+        if names is None:
+            self._cancel_start()
+        with self._lifecycle:
+            if names is None:
+                self._close()
+            elif self._machinery is not None:
+                self._take_down(self._machinery, self._select(names))
+
+    def _open(self) -> _Machinery:
+        if self._machinery is None:
+            with ExitStack() as stack:
+                leases = PortLeases(self._owner)
+                stack.callback(leases.release_all)
+                self._members = self._place(leases)
+                self.directory.mkdir(parents=True, exist_ok=True)
+                guard = Guard(self._owner, self.directory / "reaper.log")
+                stack.callback(guard.dismiss)
+                portal = stack.enter_context(start_blocking_portal(name="pdtest-cluster"))
+                self._machinery = _Machinery(
+                    portal=portal, supervisor=Supervisor(self._journal, guard), resources=stack.pop_all()
+                )
+        return self._machinery
+
+    def _close(self, grace_s: float | None = None) -> None:
+        machinery = self._machinery
+        if machinery is None:
+            return
+        try:
+            self._take_down(machinery, list(self._members.values()), grace_s)
+        finally:
+            self._machinery = None
+            machinery.resources.close()
+
+    def _give_up(self, error: BaseException) -> None:
+        try:
+            self._close(FAILED_START_GRACE_S)
+        except PdtestError as further:
+            error.add_note(str(further))
+
+    def _place(self, leases: PortLeases) -> dict[str, RunningMember]:
+        placed = place(
+            self.environment,
+            self.directory,
+            services=self._services,
+            launchers=self._launchers,
+            leases=leases,
+        )
+        return {
+            name: RunningMember(
+                placement,
+                url=url,
+                service=known(self._services, placement.member.service, name, "service"),
+                launcher=known(self._launchers, placement.member.launcher, name, "launcher"),
+                api_key=_api_key(name, placement.member.api_key_env),
+            )
+            for name, (placement, url) in placed.items()
+        }
+
+    def _select(self, names: Collection[str] | None) -> list[RunningMember]:
+        unknown = sorted(set(names or ()) - set(self._members))
+        if unknown:
+            raise PlacementError(
+                f"there is no member '{unknown[0]}' in {self.environment.name}",
+                expected=f"one of: {', '.join(self._members)}",
+            )
+        return [member for name, member in self._members.items() if names is None or name in names]
+
+    def _bring_up(self, machinery: _Machinery, members: list[RunningMember], watch: Watch | None) -> None:
+        commands = {member.name: self._render(member) for member in members}
+        for member in members:
+            member.begin(commands[member.name])
+        self._cancelled = asyncio.Event()
+        startup = machinery.portal.start_task_soon(
+            machinery.supervisor.bring_up, commands, self._members, self._cancelled
+        )
+        try:
+            _attend(startup, members, watch)
+        except BaseException:
+            self._cancel_start()
+            wait([startup])
+            raise
+        finally:
+            self._cancelled = None
+
+    def _render(self, member: RunningMember) -> Command:
+        if not member.launcher.starts:
+            return Command(argv=())
+        command = member.service.render(member.placement)
+        return replace(command, env={**command.env, OWNER_VARIABLE: self._owner})
+
+    def _take_down(
+        self, machinery: _Machinery, members: list[RunningMember], grace_s: float | None = None
+    ) -> None:
+        machinery.portal.call(machinery.supervisor.take_down, members, grace_s)
+
+    def _cancel_start(self) -> None:
+        cancelled, machinery = self._cancelled, self._machinery
+        if cancelled is not None and machinery is not None:
+            machinery.portal.call(cancelled.set)
+
+
+def _attend(startup: Future[None], members: list[RunningMember], watch: Watch | None) -> None:
+    """Wait in short steps, in which Ctrl-C and ``watch`` get their turn."""
+    began = time.monotonic()
+    over = False
+    while not over:
+        if watch is not None:
+            watch(_snapshot(members, began))
+        over = bool(wait([startup], timeout=_WATCH_INTERVAL_S).done)
+    if watch is not None:
+        watch(_snapshot(members, began))
+    startup.result()
+
+
+def _snapshot(members: list[RunningMember], began: float) -> Snapshot:
+    return Snapshot(
+        members=tuple(member.snapshot() for member in members), elapsed_s=time.monotonic() - began
+    )
+
+
+def _api_key(name: str, variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    if variable not in os.environ:
+        raise PlacementError(
+            f"the API key of member '{name}' is not set",
+            expected=f"the variable {variable} in the environment pdtest runs in",
+            next_step=f"export {variable}=...",
+        )
+    return os.environ[variable]

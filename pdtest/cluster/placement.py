@@ -1,0 +1,160 @@
+"""Decides where members live: directories, addresses, ports, and who can reach whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from pdtest.environment.schema import Environment, Member
+from pdtest.errors import PdtestError
+from pdtest.launch.launcher import Launcher
+from pdtest.launch.lease import PortLeases
+from pdtest.services.service import Peer, Placement, Service
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_Kind = TypeVar("_Kind", Service, Launcher)
+
+
+class PlacementError(PdtestError):
+    """The environment asks for something that does not exist, so a member has no place."""
+
+    title = "environment"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Site:
+    """What is known of a member before its peers are."""
+
+    address: str
+    ports: Mapping[str, int]
+
+    def url(self, member: Member) -> str:
+        """The member's base URL; the first port stands in where a program speaks no HTTP."""
+        if member.url or not self.ports:
+            return member.url or ""
+        scheme, port = (
+            ("http", self.ports["http"]) if "http" in self.ports else ("tcp", min(self.ports.values()))
+        )
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{scheme}://{host}:{port}"
+
+
+def place(
+    environment: Environment,
+    directory: Path,
+    *,
+    services: Mapping[str, Service],
+    launchers: Mapping[str, Launcher],
+    leases: PortLeases,
+) -> dict[str, tuple[Placement, str]]:
+    """Placement and base URL of each member, in the environment file's order.
+
+    Raises PlacementError, PortTaken, NoPortsLeft.
+    """
+    members = environment.members
+    wanted = {
+        name: _wanted_ports(name, member, known(services, member.service, name, "service"))
+        for name, member in members.items()
+        if known(launchers, member.launcher, name, "launcher").starts
+    }
+    for name, ports in wanted.items():  # before any port is chosen, so that no choice takes a fixed one
+        _claim_fixed(members[name], ports, _address(environment, name), leases)
+    sites = {
+        name: _choose(member, wanted[name], _address(environment, name), leases)
+        if name in wanted
+        else _attached(name, member)
+        for name, member in members.items()
+    }
+    peers = {name: _peer(name, members[name], site) for name, site in sites.items()}
+    return {
+        name: (
+            Placement(
+                environment=environment,
+                name=name,
+                member=member,
+                directory=directory / "members" / name,
+                address=sites[name].address,
+                ports=sites[name].ports,
+                peers={other: peer for other, peer in peers.items() if other != name},
+            ),
+            sites[name].url(member),
+        )
+        for name, member in members.items()
+    }
+
+
+def known(registry: Mapping[str, _Kind], wanted: str, member: str, kind: str) -> _Kind:
+    """The service or launcher called ``wanted``. Raises PlacementError that names those there are."""
+    if wanted in registry:
+        return registry[wanted]
+    near = get_close_matches(wanted, registry, n=1)
+    raise PlacementError(
+        f"member '{member}' asks for the {kind} '{wanted}', which is not known",
+        expected=f"one of: {', '.join(sorted(registry))}",
+        next_step=f"write '{near[0]}'"
+        if near
+        else f"correct it, or install the package that provides the {kind}",
+    )
+
+
+def _wanted_ports(name: str, member: Member, service: Service) -> Mapping[str, int]:
+    """Port names and how many consecutive ports each needs."""
+    wanted = service.ports(member)
+    unknown = [port for port in member.ports if port not in wanted]
+    if unknown:
+        raise PlacementError(
+            f"member '{name}' sets the port '{unknown[0]}', which {service.name} does not have",
+            expected=f"one of: {', '.join(wanted)}",
+            next_step=f"correct or drop it under members.{name}.ports",
+        )
+    return wanted
+
+
+def _address(environment: Environment, name: str) -> str:
+    host = environment.members[name].host
+    if host not in environment.hosts:
+        raise PlacementError(
+            f"member '{name}' runs on the host '{host}', which is not under hosts",
+            expected=f"one of: {', '.join(environment.hosts)}",
+            next_step=f"add '{host}' under hosts, or correct members.{name}.host",
+        )
+    return environment.hosts[host].address
+
+
+def _claim_fixed(member: Member, ports: Mapping[str, int], address: str, leases: PortLeases) -> None:
+    for port_name, count in ports.items():
+        first = member.ports.get(port_name, "auto")
+        if first != "auto":
+            for port in range(first, first + count):
+                leases.claim(port, address)
+
+
+def _choose(member: Member, ports: Mapping[str, int], address: str, leases: PortLeases) -> _Site:
+    chosen: dict[str, int] = {}
+    for port_name, count in ports.items():
+        fixed = member.ports.get(port_name, "auto")
+        chosen[port_name] = leases.take(count, address) if fixed == "auto" else fixed
+    return _Site(address=address, ports=chosen)
+
+
+def _attached(name: str, member: Member) -> _Site:
+    """Address and HTTP port out of the URL; further ports, if any, as the file gives them."""
+    parts = urlsplit(member.url or "")
+    if not parts.hostname:
+        raise PlacementError(
+            f"member '{name}' is attached to, and has no usable url",
+            expected="http://host:port",
+            seen=member.url or "nothing",
+            next_step=f"set members.{name}.url to where it answers",
+        )
+    http = parts.port or _DEFAULT_PORTS.get(parts.scheme, 80)
+    given = {port_name: port for port_name, port in member.ports.items() if port != "auto"}
+    return _Site(address=parts.hostname, ports={"http": http} | given)
+
+
+def _peer(name: str, member: Member, site: _Site) -> Peer:
+    return Peer(name=name, role=member.role, address=site.address, ports=site.ports, url=site.url(member))
