@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pdtest.environment.checks import Subject
-from pdtest.environment.finding import Finding, KeyPath
+from pdtest.environment.finding import Finding
 from pdtest.environment.interpolate import references
+from pdtest.environment.nearest import suggestion
 from pdtest.environment.validation import validate
-
-_ROOTS = ("self", "members", "model")
 
 
 def programs(subject: Subject) -> Iterator[Finding]:
@@ -60,23 +59,42 @@ def contracts(subject: Subject) -> Iterator[Finding]:
 
 
 def dangling(subject: Subject) -> Iterator[Finding]:
-    """`${members.X...}` and `${self.files.X}` name what is there."""
+    """`${members.X...}` and the like name what there will be when members are rendered."""
     for path, node in subject.tree.walk():
         if path[0] not in {"members", "connector"} or not isinstance(node.value, str):
             continue
+        owner = str(path[1]) if path[0] == "members" else None
         for name in references(node.value):
-            yield from _dangling(subject, path, name)
+            if not _is_known(subject, owner, name):
+                known = _reference_names(subject, owner)
+                yield subject.finding(
+                    path,
+                    f"${{{name}}} names nothing",
+                    expected=f"one of {', '.join(known)}",
+                    seen=f"${{{name}}}",
+                    next_step=suggestion(name, known),
+                )
 
 
-def _dangling(subject: Subject, path: KeyPath, name: str) -> Iterator[Finding]:
+def _is_known(subject: Subject, owner: str | None, name: str) -> bool:
+    root, *rest = name.split(".")
+    if root == "self" and owner is None:
+        return True  # which member it is, and so what it has, is only known there
+    member = owner if root == "self" else rest.pop(0) if root == "members" else None
+    if member in subject.environment.members and rest[:1] == ["ports"]:
+        ports = subject.ports(subject.environment.members[member])
+        return ports is None or rest[1:] in [[port] for port in ports]
+    return name in _reference_names(subject, owner)
+
+
+def _reference_names(subject: Subject, owner: str | None) -> list[str]:
+    """What a reference in the settings of ``owner`` may name, as services look it up."""
     members = subject.environment.members
-    root, _, rest = name.partition(".")
-    if root not in _ROOTS:
-        yield subject.unknown(path, "root of references", root, _ROOTS)
-    elif root == "members" and rest.partition(".")[0] not in members:
-        yield subject.unknown(path, "member", rest.partition(".")[0], members)
-    elif root == "self" and rest.startswith("files.") and path[0] == "members":
-        file = rest.removeprefix("files.")
-        files = members[str(path[1])].files
-        if file not in files:
-            yield subject.unknown(path, "file of this member", file, files)
+    names = ["model.name", "model.path"]
+    for name, member in members.items():
+        prefixes = [f"members.{name}", *(["self"] if name == owner else [])]
+        attributes = ["address", "url", *(f"ports.{port}" for port in subject.ports(member) or member.ports)]
+        names += [f"{prefix}.{attribute}" for prefix in prefixes for attribute in attributes]
+    if owner is not None:
+        names += ["self.dir", "self.name", *(f"self.files.{file}" for file in members[owner].files)]
+    return sorted(names)

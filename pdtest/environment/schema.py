@@ -34,7 +34,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 class Strict(BaseModel):
     """Frozen, and intolerant of keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")
 
 
 class DeviceKind(StrEnum):

@@ -71,12 +71,14 @@ def _findings(
     """One finding per place: pydantic reports a union once for each of its types."""
     located = [(_path(data, error), error) for error in errors]
     located.sort(key=lambda pair: [str(step) for step in pair[0]])
+    mistyped = {_meant(model, path) for path, error in located if error["type"] == _UNKNOWN}
     for path, group in groupby(located, key=lambda pair: pair[0]):
         alike = [error for _, error in group]
         if alike[0]["type"] == _UNKNOWN:
             yield _unknown(model, path, tree, at)
         elif alike[0]["type"] == _MISSING:
-            yield _missing(model, path, tree, at)
+            if path not in mistyped:
+                yield _missing(model, path, tree, at)
         else:
             yield _wrong(path, tree, at, alike)
 
@@ -96,17 +98,24 @@ def _path(data: Mapping[str, Any], error: ErrorDetails) -> KeyPath:
     return tuple(path)
 
 
+def _meant(model: type[BaseModel], path: KeyPath) -> KeyPath | None:
+    """The path that the unknown key at ``path`` was probably meant to be."""
+    owner = model_at(model, path[:-1])
+    close = nearest(str(path[-1]), owner.model_fields) if owner else None
+    return (*path[:-1], close) if close else None
+
+
 def _unknown(model: type[BaseModel], path: KeyPath, tree: Located, at: KeyPath) -> Finding:
     owner = model_at(model, path[:-1])
-    names = list(owner.model_fields) if owner else []
-    close = nearest(str(path[-1]), names)
+    names = sorted(set(owner.model_fields) - _INTERNAL) if owner else []
+    meant = _meant(model, path)
     return Finding(
         summary=f"unknown key '{path[-1]}'",
         key=dotted((*at, *path)),
         position=tree.position((*at, *path), key=True),
-        expected=f"one of {', '.join(sorted(set(names) - _INTERNAL))}",
+        expected=f"one of {', '.join(names)}",
         seen=str(path[-1]),
-        next_step=f"did you mean '{close}'?" if close else None,
+        next_step=f"did you mean '{meant[-1]}'?" if meant else None,
     )
 
 

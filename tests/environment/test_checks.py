@@ -1,0 +1,184 @@
+"""Each rule broken once, in a file that is otherwise valid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pdtest.environment.finding import Finding
+
+Findings = Callable[..., tuple[Finding, ...]]
+
+
+def test_the_minimal_file_is_valid(findings: Findings) -> None:
+    assert findings() == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "line", "said"),
+    [
+        ("devices: [0]", "host: gpu", "members.prefill.host", 17, "there is no host 'gpu'"),
+        ("devices: [0]", "devices: [7]", "members.prefill.devices[0]", 17, "has no device 7"),
+        ("devices: [1]", "devices: [0]", "members.decode.devices[0]", 21, "is used twice"),
+        ("devices: [1]", "devices: [1, 1]", "members.decode.devices[1]", 21, "is used twice"),
+        ("service: vllm", "service: vlm", "members.prefill.service", 16, "did you mean 'vllm'?"),
+        ("devices: [0]", "launcher: locl", "members.prefill.launcher", 17, "did you mean 'local'?"),
+        ("devices: [0]", "ports: {htp: 1}", "members.prefill.ports.htp", 17, "did you mean 'http'?"),
+        ("[nixl]", "[nixl, exampel]", "connector.contract[1]", 7, "did you mean 'example'?"),
+        ("devices: [0]", "launcher: attach", "members.prefill", 14, "needs a url"),
+        ("devices: [0]", "url: http://x:1", "members.prefill.url", 17, "only attached members"),
+        ("role: prefill", "role: store", "members", 13, "no member has the role prefill"),
+        ("role: decode", "role: store", "members", 13, "no member has the role decode"),
+        ("role: colocated", "role: store", "reference.kind", 1, "needs a colocated member"),
+        ("  decode:", "  de.code:", "members.de.code", 18, "a member's name becomes part"),
+        ("model:", "name: a b\nmodel:", "name", 1, "an environment's name becomes part"),
+        ("devices: [0]", "options: {thread: 2}", "members.prefill.options.thread", 17, "'threads'"),
+        ("devices: [0]", "options: {threads: two}", "members.prefill.options.threads", 17, "a whole"),
+    ],
+)
+def test_a_broken_rule_is_found_at_its_line(  # noqa: PLR0913, PLR0917 - the columns of the table
+    findings: Findings, old: str, new: str, key: str, line: int, said: str
+) -> None:
+    [finding] = findings(old, new)
+    assert finding.key == key
+    assert finding.position is not None
+    assert finding.position.line == line
+    assert said in str(finding)
+    assert finding.expected
+    assert finding.seen
+
+
+def test_everything_wrong_in_a_file_is_found_at_once_in_its_order(findings: Findings) -> None:
+    found = findings("devices: [0]", "devices: [8]\n    host: locl", more="tampering: {stael: [right]}\n")
+    assert [finding.key for finding in found] == ["members.prefill.host", "tampering.stael"]
+
+
+def test_shared_devices_may_be_used_twice(findings: Findings) -> None:
+    assert findings("ids: [0, 1, 2]", "ids: [0, 1, 2]\n      shared: true") == ()
+    shared = "ids: [0, 1, 2]\n      shared: true"
+    assert not findings("ids: [0, 1, 2]", shared)
+
+
+def test_a_recorded_reference_may_use_the_devices_of_the_others(findings: Findings) -> None:
+    recorded = "reference: {kind: recorded}\n"
+    assert findings("devices: [2]", "devices: [0, 1]", more=recorded) == ()
+    assert len(findings("devices: [2]", "devices: [0, 1]")) == 2
+
+
+@pytest.mark.parametrize(
+    ("prefill", "decode", "clash"),
+    [
+        ("http: 8100", "http: 8100", "port 8100 is used twice on 127.0.0.1"),
+        ("http: 8100, side_channel: 8100", "http: auto", "port 8100 is used twice"),
+        ("side_channel: 5600", "side_channel: 5601", "side_channel takes 2 ports from 5601"),
+        ("side_channel: 5600", "side_channel: 5602", None),
+        ("http: auto", "http: auto", None),
+    ],
+)
+def test_fixed_ports_must_not_overlap(
+    findings: Findings, prefill: str, decode: str, clash: str | None
+) -> None:
+    ports = f"devices: [0]\n    ports: {{{prefill}}}\n  decode:\n    ports: {{{decode}}}"
+    found = findings("devices: [0]\n  decode:", ports)
+    assert len(found) == (clash is not None)
+    assert clash is None or clash in str(found[0])
+
+
+def test_one_port_may_be_used_on_two_hosts(findings: Findings) -> None:
+    far = "  far: {role: decode, service: vllm, host: other, ports: {http: 8100}}\n"
+    near = "  near: {role: decode, service: vllm, ports: {http: 8100}}\n"
+    for address, clashes in {"10.0.0.2": 0, "127.0.0.1": 1}.items():
+        other = f"hosts:\n  other: {{address: {address}}}"
+        assert len(findings("hosts:", other, more=far + near)) == clashes
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("{member: colocatd}", "did you mean 'colocated'?"),
+        ("{member: decode}", "decode has role: decode"),
+        ("{kind: borrowed, member: decode}", None),
+        ("{kind: borrowed}", None),
+        ("{kind: recorded}", None),
+    ],
+)
+def test_the_reference_member_must_be_able_to_answer(
+    findings: Findings, reference: str, said: str | None
+) -> None:
+    found = findings(more=f"reference: {reference}\n")
+    assert len(found) == (said is not None)
+    assert said is None or said in str(found[0])
+
+
+def test_a_borrowed_reference_without_a_lender_is_asked_for(findings: Findings) -> None:
+    [finding] = findings("role: colocated", "role: store", more="reference: {kind: borrowed}\n")
+    assert "from whom is the reference borrowed?" in str(finding)
+    assert "engines: prefill, decode" in str(finding)
+
+
+def test_of_two_colocated_members_one_must_be_named(findings: Findings) -> None:
+    another = "  second: {role: colocated, service: vllm}\n"
+    assert "which colocated member" in str(findings(more=another)[0])
+    assert findings(more=f"{another}reference: {{member: second}}\n") == ()
+
+
+@pytest.mark.parametrize(
+    ("reference", "suggested"),
+    [
+        ("${members.prefil.url}", "members.prefill.url"),
+        ("${members.prefill.ur}", "members.prefill.url"),
+        ("${members.prefill.ports.side_chanel}", "members.prefill.ports.side_channel"),
+        ("${self.ports.htp}", "self.ports.http"),
+        ("${self.files.absent.json}", "self.files.there.json"),
+        ("${slef.dir}", "self.dir"),
+        ("${model.nam}", "model.name"),
+    ],
+)
+def test_a_dangling_reference_is_found_before_anything_starts(
+    findings: Findings, reference: str, suggested: str
+) -> None:
+    used = f'files: {{there.json: {{}}}}\n    args: {{a: ["x{reference}"]}}'
+    [finding] = findings("devices: [0]", used)
+    assert f"{reference} names nothing" in str(finding)
+    assert f"did you mean '{suggested}'?" in str(finding)
+    assert finding.key == "members.prefill.args.a[0]"
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "${members.decode.url}",
+        "${members.decode.address}",
+        "${members.decode.ports.side_channel}",
+        "${self.ports.http}",
+        "${self.files.there.json}",
+        "${self.dir}",
+        "${self.name}",
+        "${model.path}",
+        "$${members.nobody.url}",
+    ],
+)
+def test_references_to_what_exists_are_fine(findings: Findings, reference: str) -> None:
+    assert findings("devices: [0]", f'files: {{there.json: {{}}}}\n    args: {{a: "{reference}"}}') == ()
+
+
+def test_references_in_the_connectors_config_are_checked_too(findings: Findings) -> None:
+    assert findings("[nixl]", '[nixl]\n  config: {a: "${self.ports.side_channel}"}') == ()
+    [finding] = findings("[nixl]", '[nixl]\n  config: {a: "${members.prefil.url}"}')
+    assert finding.key == "connector.config.a"
+
+
+def test_an_option_may_be_a_reference_until_it_is_rendered(findings: Findings) -> None:
+    assert findings("devices: [0]", 'options: {threads: "${self.ports.http}"}') == ()
+
+
+def test_unknown_ways_of_tampering_are_found(findings: Findings) -> None:
+    assert findings(more="tampering: {stale: [right, hang]}\n") == ()
+    [finding] = findings(more="tampering: {stael: [right]}\n")
+    assert "did you mean 'stale'?" in str(finding)
+
+
+def test_unknown_services_in_defaults_are_found(findings: Findings) -> None:
+    [finding] = findings(more="defaults: {vlm: {args: {}}}\n")
+    assert finding.key == "defaults.vlm"
