@@ -1,0 +1,1 @@
+"""Requests to engines and proxies, and the handoff between them."""

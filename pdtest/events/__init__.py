@@ -1,5 +1,13 @@
 """Typed records of everything that happens in a run."""
 
+from pdtest.events.handoff import (
+    HandoffFinished,
+    HopRecord,
+    RequestAbandoned,
+    RequestAnswered,
+    RequestErrored,
+    RequestSent,
+)
 from pdtest.events.journal import Journal, read
 from pdtest.events.member import (
     MemberDied,
@@ -13,6 +21,8 @@ from pdtest.events.record import Event, UnknownEvent, from_json
 
 __all__ = [
     "Event",
+    "HandoffFinished",
+    "HopRecord",
     "Journal",
     "MemberDied",
     "MemberProgressed",
@@ -20,6 +30,10 @@ __all__ = [
     "MemberRestarted",
     "MemberStarting",
     "MemberStopped",
+    "RequestAbandoned",
+    "RequestAnswered",
+    "RequestErrored",
+    "RequestSent",
     "UnknownEvent",
     "from_json",
     "read",
