@@ -1,0 +1,1 @@
+"""Models on disk: what pdtest must know of them, and a small one it can make itself."""
