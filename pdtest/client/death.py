@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from pdtest.client.errors import BrokenStream, Call, MemberGone, Unreachable
+from pdtest.events.member import MemberDied
 
 T = TypeVar("T")
 
@@ -22,7 +23,7 @@ class Deathwatch:
     """Guards requests against a death that a thread or another event loop will notice.
 
     ``died`` resolves with what is known about the end; cancelled means that nobody watches any
-    more. It outlives requests and event loops, so nothing of theirs is left hanging on it: wrapping
+    more. The future outlives requests and event loops, so nothing of theirs is left hanging on it: wrapping
     it with asyncio would cancel it together with the first request that ends.
     """
 
@@ -88,8 +89,10 @@ class Deathwatch:
     def _how(self) -> str:
         if self._died is None:
             return "unknown"
-        error = self._died.exception()
-        return str(error) if error is not None else str(self._died.result())
+        end = self._died.exception() or self._died.result()
+        if isinstance(end, MemberDied):
+            return f"exit code {end.returncode}" + (f": {end.diagnosis}" if end.diagnosis else "")
+        return str(end)
 
 
 def _strike(bell: asyncio.Future[None]) -> None:
