@@ -1,0 +1,1 @@
+"""The `pdtest` command: looking at environments and making models. Running tests is pytest's part."""

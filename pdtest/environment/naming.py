@@ -66,7 +66,7 @@ def dangling(subject: Subject) -> Iterator[Finding]:
         owner = str(path[1]) if path[0] == "members" else None
         for name in references(node.value):
             if not _is_known(subject, owner, name):
-                known = _reference_names(subject, owner)
+                known = _alike(name, _reference_names(subject, owner))
                 yield subject.finding(
                     path,
                     f"${{{name}}} names nothing",
@@ -85,6 +85,12 @@ def _is_known(subject: Subject, owner: str | None, name: str) -> bool:
         ports = subject.ports(subject.environment.members[member])
         return ports is None or rest[1:] in [[port] for port in ports]
     return name in _reference_names(subject, owner)
+
+
+def _alike(name: str, names: list[str]) -> list[str]:
+    """The names under the same root, or all where there is no such root."""
+    root = name.partition(".")[0]
+    return [known for known in names if known.partition(".")[0] == root] or names
 
 
 def _reference_names(subject: Subject, owner: str | None) -> list[str]:

@@ -1,0 +1,51 @@
+"""The `pdtest` command. Exit codes: 0 fine, 1 something is wrong, 2 the command was misused."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from pdtest.cli import env, model
+from pdtest.cli.terminal import Guarded
+
+app = typer.Typer(
+    name="pdtest",
+    cls=Guarded,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=(
+        "Exit codes: 0 fine, 1 something is wrong, 2 the command was misused.\n\n"
+        "Tests are run by pytest: [bold]pytest --env NAME[/], [bold]pytest -m gpu[/]."
+    ),
+)
+app.add_typer(env.app, name="env")
+app.add_typer(model.app, name="model")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pdtest {version('pdtest')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Integration tests for LLM serving with disaggregated prefill and decode.
+
+    [bold]pdtest env list[/]            which environments there are
+
+    [bold]pdtest env check[/]           is anything wrong in them
+
+    [bold]pdtest model make DIR[/]      a small random model to test with
+    """
+    del show_version
