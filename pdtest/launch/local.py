@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from pdtest.launch.kin import MEMBER_VARIABLE, OWNER_VARIABLE, Kin, Kinsman
 from pdtest.launch.launcher import LaunchError, StillAlive
@@ -40,7 +41,7 @@ class LocalLauncher:
         environment = _environment(command, tags)
         _write_files(command, directory)
         _check_program(command, directory, environment)
-        with log.open("ab") as output:
+        with _open_log(log) as output:
             try:
                 process = await asyncio.create_subprocess_exec(
                     *command.argv,
@@ -148,6 +149,11 @@ def _write_files(command: Command, directory: Path) -> None:
     by_hand = {name: value for name, value in command.env.items() if name not in _NOT_FOR_HAND}
     shown = Command(argv=command.argv, env=by_hand, secrets=command.secrets)
     _write(directory / "command.sh", render_script(shown, directory, variables=os.environ), mode=0o755)
+
+
+def _open_log(log: Path) -> BinaryIO:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return log.open("ab")
 
 
 def _write(path: Path, text: str, *, mode: int) -> None:

@@ -21,6 +21,9 @@ _STYLES = {
 }
 
 
+_WIDEST = 100
+
+
 class Progress:
     """Give it to `Cluster.start` as ``watch``, inside its context.
 
@@ -43,7 +46,7 @@ class Progress:
         """Show how things are now."""
         self._last = snapshot
         if self._console.is_terminal:
-            self._live.update(_table(snapshot), refresh=True)
+            self._live.update(_table(snapshot, min(self._console.width, _WIDEST)), refresh=True)
         else:
             self._print_changes(snapshot)
 
@@ -74,8 +77,9 @@ def _in_words(member: MemberSnapshot) -> str:
     return f"died, last seen {member.doing}" if member.state is MemberState.DIED else str(member.state)
 
 
-def _table(snapshot: Snapshot) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
+def _table(snapshot: Snapshot, width: int) -> Table:
+    """``width`` is fixed so that the table does not jump about; what a member does takes what is left."""
+    table = Table(box=None, pad_edge=False, header_style="dim", width=width)
     table.add_column("member", no_wrap=True, overflow="ellipsis", max_width=20)
     table.add_column("role", no_wrap=True)
     table.add_column("state", no_wrap=True)

@@ -1,0 +1,34 @@
+"""A run in a process of its own, for tests that interrupt or kill it.
+
+Arguments: directory, owner, members as JSON. Says "ready", then stops when its input ends.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    fakes = importlib.import_module("conftest")  # beside this script
+    cluster = fakes.cluster_of(json.loads(sys.argv[3]), Path(sys.argv[1]), sys.argv[2])
+    try:
+        cluster.start()
+        say("ready")
+        sys.stdin.read()
+    except KeyboardInterrupt:
+        left = fakes.survivors(sys.argv[2])
+        say(f"interrupted, left: {left}")
+    finally:
+        cluster.stop()
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pdtest.launch.kin import OWNER_VARIABLE, Kin
+from pdtest.services.service import Command
+
+
+def until(condition: Callable[[], Any], what: str, timeout_s: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def owner() -> Iterator[str]:
+    """A run's token. Whatever a test leaves behind under it is ended."""
+    token = f"test-{uuid.uuid4().hex}"
+    yield token
+    for process in Kin({OWNER_VARIABLE: token}).scan():
+        os.kill(process.pid, signal.SIGKILL)
+
+
+def python(program: str, owner: str, **more: Any) -> Command:
+    """A command that runs a piece of Python, quick to start."""
+    env = {OWNER_VARIABLE: owner} | more.pop("env", {})
+    return Command(argv=(sys.executable, "-S", "-E", "-u", "-c", program), env=env, **more)

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pdtest.launch import guard as guard_module
+from pdtest.launch.guard import Guard, GuardFailed
+from pdtest.launch.kin import OWNER_VARIABLE, Kin
+
+from .conftest import until
+
+SLEEP = [sys.executable, "-S", "-E", "-c", "import time; time.sleep(60)"]
+
+
+@pytest.fixture
+def guard(owner: str, tmp_path: Path) -> Iterator[Guard]:
+    ours = Guard(owner, tmp_path / "reaper.log")
+    yield ours
+    ours.dismiss()
+
+
+def start(owner: str | None) -> subprocess.Popen[bytes]:
+    env = dict(os.environ) | ({OWNER_VARIABLE: owner} if owner else {})
+    return subprocess.Popen(SLEEP, env=env, start_new_session=True)
+
+
+def close_pipe(guard: Guard) -> None:
+    """As the kernel does when the run is killed. The descriptor stays valid, to be closed again."""
+    empty = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(empty, guard._pipe, inheritable=False)
+    os.close(empty)
+
+
+def test_when_the_pipe_closes_everything_of_the_run_ends(guard: Guard, owner: str, tmp_path: Path) -> None:
+    with start(owner) as tagged, start(None) as led, start(None) as stranger:
+        guard.lead(led.pid)
+        close_pipe(guard)
+        assert tagged.wait(timeout=5) == -signal.SIGTERM
+        assert led.wait(timeout=5) == -signal.SIGTERM
+        until(lambda: guard._process.poll() is not None, "the reaper is done")
+        assert guard._process.returncode == 0
+        assert stranger.poll() is None
+        stranger.kill()
+    report = (tmp_path / "reaper.log").read_text(encoding="utf-8")
+    assert f"SIGTERM {tagged.pid}" in report
+    assert str(stranger.pid) not in report
+
+
+def test_after_a_bye_what_runs_keeps_running(guard: Guard, owner: str) -> None:
+    with start(owner) as child:
+        guard.dismiss()
+        guard.dismiss()
+        assert guard._process.returncode == 0
+        assert [process.pid for process in Kin({OWNER_VARIABLE: owner}).scan()] == [child.pid]
+        child.kill()
+
+
+def test_the_reaper_ignores_signals_and_is_soon_up(owner: str, tmp_path: Path) -> None:
+    began = time.monotonic()
+    guard = Guard(owner, tmp_path / "reaper.log")
+    assert time.monotonic() - began < 2.0
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        os.kill(guard.pid, number)
+    assert guard._process.poll() is None
+    assert os.getsid(guard.pid) == guard.pid
+    guard.dismiss()
+    assert guard._process.returncode == 0, "it said bye in good order"
+
+
+def test_the_reaper_needs_the_standard_library_only() -> None:
+    # What pdtest/__init__.py and pdtest/launch/__init__.py import counts: the reaper must be up in a moment.
+    show = "import pdtest.launch.reaper, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    env = {"PYTHONPATH": str(guard_module._ROOT)}
+    modules = subprocess.check_output([sys.executable, "-S", "-P", "-c", show], env=env, text=True).split()
+    assert set(modules) - set(sys.stdlib_module_names) <= {"pdtest", "__main__"}
+
+
+def test_members_do_not_inherit_the_pipe(guard: Guard, owner: str) -> None:
+    with start(owner) as child:
+        pipe = os.fstat(guard._pipe).st_ino
+        fds = [fd.stat().st_ino for fd in Path(f"/proc/{child.pid}/fd").iterdir()]
+        assert pipe not in fds
+        child.kill()
+
+
+def test_a_fork_that_holds_the_pipe_does_not_hide_the_death_of_the_run(owner: str, tmp_path: Path) -> None:
+    program = (
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "from pdtest.launch.guard import Guard\n"
+        f"guard = Guard({owner!r}, Path({str(tmp_path / 'reaper.log')!r}))\n"
+        "fork = os.fork()\n"
+        "print(guard.pid if fork else '', flush=True) if fork else time.sleep(60)\n"
+        "print(fork, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with (
+        start(owner) as child,
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as run,
+    ):
+        assert run.stdout is not None
+        run.stdout.readline()
+        fork = int(run.stdout.readline())
+        run.kill()
+        assert child.wait(timeout=5) == -signal.SIGTERM
+        os.kill(fork, signal.SIGKILL)
+
+
+def test_a_reaper_that_does_not_come_up_is_an_error(
+    owner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard_module, "_ROOT", tmp_path)
+    with pytest.raises(GuardFailed, match="did not start"):
+        Guard(owner, tmp_path / "reaper.log")
