@@ -1,0 +1,1 @@
+"""Verdicts: parity with the colocated reference, evidence that KV moved."""

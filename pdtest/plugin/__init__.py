@@ -1,0 +1,169 @@
+"""The pytest plugin: thin hooks over the rooms below."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Generator, Mapping
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+import pdtest.hookspecs
+from pdtest.cluster.incident import died_later
+from pdtest.environment.catalogue import Catalogue
+from pdtest.plugin import outcomes
+from pdtest.plugin.errors import UnexpectedLogErrors
+from pdtest.plugin.fixtures import (
+    cluster,
+    colocated,
+    contract,
+    decode,
+    endpoints,
+    engines,
+    environment,
+    handoff,
+    http,
+    judge,
+    oracle,
+    pdtest_record,
+    prefill,
+    prompts,
+    proxy,
+)
+from pdtest.plugin.marks import DISRUPTIVE, register
+from pdtest.plugin.options import add_options
+from pdtest.plugin.record import TestRecord
+from pdtest.plugin.selection import all_marks, select
+from pdtest.plugin.stash import RECORD, RUN, SELECTION
+from pdtest.plugin.wanted import environment_of
+from pdtest.report.failure import failure_text
+
+__all__ = [
+    "cluster",
+    "colocated",
+    "contract",
+    "decode",
+    "endpoints",
+    "engines",
+    "environment",
+    "handoff",
+    "http",
+    "judge",
+    "oracle",
+    "pdtest_record",
+    "prefill",
+    "prompts",
+    "proxy",
+]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options and ini settings."""
+    add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Hooks for conftest files and other plugins."""
+    pluginmanager.add_hookspecs(pdtest.hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Decide which environments may be used; nothing starts and nothing is written yet."""
+    selection = select(config)
+    config.stash[SELECTION] = selection
+    register(config, all_marks(Catalogue(directories=selection.catalogue.directories)))
+    if config.getoption("pdtest_seed") is None:
+        config.option.pdtest_seed = secrets.token_hex(4)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """What a run depends on, in pytest's header."""
+    names = ", ".join(config.stash[SELECTION].names)
+    return f"pdtest: environment {names}, seed {config.getoption('pdtest_seed')}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One instance of each test that uses `cluster` per selected environment."""
+    metafunc.config.stash[SELECTION].parametrize(metafunc)
+
+
+def pytest_itemcollected(item: pytest.Function) -> None:
+    """Let ``-k nixl`` select by connector: its contracts are keywords of the test."""
+    name = environment_of(item)
+    if name is not None:
+        chosen = item.config.stash[SELECTION].environment(name)
+        item.extra_keyword_matches.update(chosen.connector.contract)
+        # Also for tests that use nothing but `cluster`: their members are watched like all others'.
+        item.fixturenames.append("pdtest_record")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Watch the members while a test runs: deaths and errors in logs fail it."""
+    result = yield
+    if RECORD in item.stash and item.get_closest_marker(DISRUPTIVE) is None:
+        _complain(item.stash[RECORD])
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Give pdtest's outcomes their names and failed tests their section."""
+    report = yield
+    outcomes.classify(item.config, call, report)
+    record = item.stash.get(RECORD, None)
+    if report.when == "call" and record is not None and (report.failed or hasattr(report, "pdtest_outcome")):
+        text = failure_text(
+            test=item.nodeid,
+            cluster=record.cluster,
+            handoffs=record.handoffs,
+            verdicts=record.verdicts,
+            marks=record.marks,
+            run_directory=item.config.stash[RUN].directory,
+        )
+        report.sections.append(("pdtest", text))
+    return report
+
+
+def pytest_report_teststatus(
+    report: pytest.TestReport,
+) -> tuple[str, str, tuple[str, Mapping[str, bool]]] | None:
+    """Show inconclusive and unschedulable as outcomes of their own."""
+    return outcomes.status(report) if isinstance(report, pytest.TestReport) else None
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """Say what is left open and where everything is kept."""
+    outcomes.summarize(terminalreporter, config.stash[SELECTION])
+    if RUN in config.stash:
+        terminalreporter.line(f"pdtest: run directory {config.stash[RUN].directory}")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """Stop what still runs after the fixtures are gone, and settle the exit status."""
+    try:
+        yield
+    finally:
+        if RUN in session.config.stash:
+            session.config.stash[RUN].close()
+    reporter = session.config.pluginmanager.getplugin("terminalreporter")
+    if reporter is not None:
+        session.exitstatus = outcomes.exit_status(reporter, session.config, session.exitstatus)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close the run also when the session never came to its end."""
+    if RUN in config.stash:
+        config.stash[RUN].close()
+
+
+def _complain(record: TestRecord) -> None:
+    for death in record.cluster.dead():
+        raise died_later(record.cluster.members[death.member], death)
+    errors = record.log_errors()
+    if errors:
+        raise UnexpectedLogErrors(errors)

@@ -1,0 +1,1 @@
+"""The programs that members run, one file per kind."""

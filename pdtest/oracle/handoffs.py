@@ -1,0 +1,98 @@
+"""Sends handoffs through a running environment and collects the evidence."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pdtest.client.endpoint import Endpoint
+from pdtest.client.handoff import Handoff, HandoffRunner, Route, TamperWith
+from pdtest.client.request import Request
+from pdtest.environment.schema import Environment, Role
+from pdtest.events.record import Event
+from pdtest.oracle.evidence import Claim
+from pdtest.oracle.volley import Volley, demanded, read_engines, settle, total
+from pdtest.wire.contract import Contract
+
+#: Told of every handoff when it is over, before anything is judged.
+Witness = Callable[[Handoff], None]
+
+
+@dataclass
+class Handoffs:
+    """The `handoff` fixture: ``await handoff(request, ...)`` gives a `Volley`.
+
+    ``engines`` are the prefill and decode members; ``proxy`` None where the environment has none.
+    With several prefill or decode members the client's route pairs them in turn.
+    """
+
+    environment: Environment
+    contract: Contract
+    engines: Mapping[str, Endpoint]
+    roles: Mapping[str, Role]
+    proxy: Endpoint | None
+    block_bytes: int | None
+    witness: Witness
+    on_event: Callable[[Event], None]
+    test: str = ""
+    _turn: Iterator[int] = field(default_factory=itertools.count, repr=False)
+
+    async def __call__(
+        self,
+        *requests: Request,
+        route: Route = Route.CLIENT,
+        cached: int | Sequence[int] = 0,
+        tamper: TamperWith | None = None,
+    ) -> Volley:
+        """Send ``requests`` at once and wait for all, with the counters read before and after.
+
+        Args:
+            requests: one handoff each.
+            route: the two legs by ourselves, or through the proxy.
+            cached: prompt tokens that decode's prefix cache is expected to hold, for all or each.
+            tamper: falsifies the parameters between the legs; client route only.
+
+        Failed requests are recorded, not raised; `oracle.judge` fails them.
+        """
+        before = await read_engines(self.engines)
+        handoffs = await asyncio.gather(*(self.send(request, route, tamper) for request in requests))
+        claim = self.claim(handoffs, cached)
+        within_s = self.environment.thresholds.settle_s
+        window = await settle(self.engines, self.roles, before, claim, within_s)
+        return Volley(handoffs=tuple(handoffs), window=window, claim=claim)
+
+    async def send(
+        self, request: Request, route: Route = Route.CLIENT, tamper: TamperWith | None = None
+    ) -> Handoff:
+        """One handoff without reading counters, for tests that look at something else."""
+        handoff = await self._runner(route).run(request, route=route, tamper=tamper)
+        self.witness(handoff)
+        return handoff
+
+    def claim(self, handoffs: Sequence[Handoff], cached: int | Sequence[int] = 0) -> Claim:
+        """What the counters must show after ``handoffs``."""
+        each = [cached] * len(handoffs) if isinstance(cached, int) else cached
+        size = self.environment.model.block_size
+        demands = [
+            demanded(self.contract, handoff, cached_tokens=tokens, block_size=size)
+            for handoff, tokens in zip(handoffs, each, strict=True)
+        ]
+        return Claim(contract=self.contract, demand=total(demands), block_bytes=self.block_bytes)
+
+    def _runner(self, route: Route) -> HandoffRunner:
+        turn = next(self._turn)
+        prefills, decodes = self._with_role(Role.PREFILL), self._with_role(Role.DECODE)
+        return HandoffRunner(
+            contract=self.contract,
+            # Decode turns once prefill has gone round, so that all pairs come up.
+            prefill=prefills[turn % len(prefills)],
+            decode=decodes[turn // len(prefills) % len(decodes)],
+            proxy=self.proxy if route is Route.PROXY else None,
+            on_event=self.on_event,
+            test=self.test,
+        )
+
+    def _with_role(self, role: Role) -> list[Endpoint]:
+        return [endpoint for name, endpoint in self.engines.items() if self.roles[name] is role]

@@ -1,0 +1,60 @@
+"""The colocated side: who answers a request as one engine alone would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from pdtest.client.answer import Answer
+from pdtest.client.endpoint import Endpoint
+from pdtest.client.request import Request
+from pdtest.oracle.errors import ReferenceMissing
+
+
+class Reference(Protocol):
+    """Answers a request without disaggregation."""
+
+    async def answer(self, request: Request) -> Answer:
+        """The reference's answer, never streamed.
+
+        Raises ReferenceMissing when there is none, RequestFailed when the member that should give
+        it fails.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class MemberReference:
+    """A colocated member of the environment."""
+
+    endpoint: Endpoint
+
+    async def answer(self, request: Request) -> Answer:
+        """Ask it."""
+        return await self.endpoint.generate(replace(request, stream=False))
+
+
+@dataclass(frozen=True)
+class BorrowedReference:
+    """Another member, asked plainly: no kv_transfer_params, so it computes everything itself.
+
+    Its prefix cache is emptied before, or KV that came over the wire would answer, and after, or the
+    next handoff would find the prompt in it and move nothing.
+    """
+
+    endpoint: Endpoint
+
+    async def answer(self, request: Request) -> Answer:
+        """Ask it with a cold cache. Raises ReferenceMissing when the cache cannot be emptied."""
+        await self._empty()
+        answer = await self.endpoint.generate(replace(request, stream=False))
+        await self._empty()
+        return answer
+
+    async def _empty(self) -> None:
+        if not await self.endpoint.reset_prefix_cache():
+            raise ReferenceMissing(
+                f"'{self.endpoint.name}' cannot be borrowed: its prefix cache cannot be emptied",
+                expected="success from POST /reset_prefix_cache",
+                next_step="set VLLM_SERVER_DEV_MODE=1 for it, or name a colocated member under reference",
+            )

@@ -1,0 +1,51 @@
+"""How tests end for reasons that lie in the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pdtest.errors import PdtestError
+
+
+class UnexpectedLogErrors(PdtestError):
+    """Members logged errors while a test ran that does not expect any."""
+
+    title = "unexpected errors in logs"
+
+    def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
+        self.errors = errors
+        shown = [f"{member}| {line}" for member, lines in errors.items() for line in lines[:10]]
+        super().__init__(
+            f"{', '.join(errors)} logged {sum(map(len, errors.values()))} error lines during this test",
+            expected="none (harmless ones are declared by the service)",
+            seen="\n".join(shown),
+            next_step="mark the test 'disruptive' if it provokes them on purpose",
+        )
+
+
+class Unschedulable(PdtestError):
+    """The environment cannot run on this machine."""
+
+    title = "unschedulable"
+
+    def __init__(self, environment: str, reasons: Sequence[str]) -> None:
+        self.environment = environment
+        self.reasons = tuple(reasons)
+        super().__init__(
+            f"environment '{environment}' cannot run on this machine",
+            seen="\n".join(reasons),
+            next_step="install what is missing, deselect it, or pass --allow-unschedulable",
+        )
+
+
+class ClusterUnavailable(PdtestError):
+    """The environment failed to start earlier in this run; the first error says why."""
+
+    title = "environment not running"
+
+    def __init__(self, environment: str, cause: BaseException) -> None:
+        super().__init__(
+            f"environment '{environment}' failed to start",
+            seen=str(cause).splitlines()[0] if str(cause) else type(cause).__name__,
+            next_step="see the first error of this environment above",
+        )

@@ -1,0 +1,222 @@
+"""The fixtures that tests use. `pytest --fixtures` shows their docstrings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Protocol
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from pdtest.client.endpoint import Endpoint
+from pdtest.client.prompts import Prompts
+from pdtest.cluster.cluster import Cluster
+from pdtest.environment.schema import ENGINE_ROLES, Environment, ReferenceKind, Role
+from pdtest.models.geometry import Geometry
+from pdtest.oracle.errors import enforce
+from pdtest.oracle.handoffs import Handoffs
+from pdtest.oracle.oracle import Oracle
+from pdtest.oracle.parity import Tolerance
+from pdtest.oracle.reference import BorrowedReference, MemberReference, Reference
+from pdtest.oracle.verdict import Verdict
+from pdtest.oracle.volley import Volley
+from pdtest.plugin.endpoints import endpoint_of
+from pdtest.plugin.record import TestRecord
+from pdtest.plugin.run import Run
+from pdtest.plugin.stash import RECORD
+from pdtest.plugin.wanted import current_run, requests_wanted
+from pdtest.wire.contract import Contract
+from pdtest.wire.registry import contract_for
+
+
+class Judge(Protocol):
+    """The `judge` fixture."""
+
+    async def __call__(self, volley: Volley, claim: str = "...") -> Verdict:
+        """The verdict on ``volley``; raises Failed or Inconclusive for anything but a pass."""
+        ...
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """The running members of the environment under test, started once and shared by its tests.
+
+    Tests that use it (or any fixture built on it) run once for each selected environment.
+    """
+    run = current_run(request.config)
+    name: str = request.param
+    yield run.cluster(name, lambda environment: requests_wanted(request.session, environment, run.seed))
+    run.release(name)
+
+
+@pytest.fixture
+def pdtest_record(request: pytest.FixtureRequest, cluster: Cluster) -> TestRecord:
+    """What this test does, kept for its report. Members that the test before ended live again."""
+    current_run(request.config).revive(cluster)
+    record = TestRecord(cluster=cluster)
+    record.begin()
+    request.node.stash[RECORD] = record
+    return record
+
+
+@pytest.fixture
+def environment(cluster: Cluster) -> Environment:
+    """What the environment file says, frozen."""
+    return cluster.environment
+
+
+@pytest.fixture
+def contract(environment: Environment) -> Contract:
+    """What the environment's connector puts on the wire."""
+    return contract_for(environment.connector.contract)
+
+
+@pytest.fixture
+def prompts(request: pytest.FixtureRequest, environment: Environment) -> Prompts:
+    """Prompts that no other request shares a prefix with, reproducible by --pdtest-seed."""
+    return prompts_for(request.node.nodeid, environment, current_run(request.config).seed)
+
+
+@pytest_asyncio.fixture(loop_scope="function")
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    """The HTTP connections of one test."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    async with httpx.AsyncClient(limits=limits) as client:
+        yield client
+
+
+@pytest.fixture
+def endpoints(
+    request: pytest.FixtureRequest, pdtest_record: TestRecord, http: httpx.AsyncClient
+) -> Mapping[str, Endpoint]:
+    """A client for each member that serves HTTP, by member name."""
+    run, cluster = current_run(request.config), pdtest_record.cluster
+    return {
+        name: endpoint_of(cluster, name, http, on_event=run.tell, test=request.node.nodeid)
+        for name, member in cluster.members.items()
+        if member.alive
+    }
+
+
+@pytest.fixture
+def engines(cluster: Cluster, endpoints: Mapping[str, Endpoint]) -> Mapping[str, Endpoint]:
+    """Clients for the prefill and decode members, by member name."""
+    roles = ENGINE_ROLES - {Role.COLOCATED}
+    return {name: endpoint for name, endpoint in endpoints.items() if cluster.members[name].role in roles}
+
+
+@pytest.fixture
+def prefill(cluster: Cluster, endpoints: Mapping[str, Endpoint]) -> Endpoint:
+    """The first prefill member."""
+    return endpoints[cluster.with_role(Role.PREFILL)[0].name]
+
+
+@pytest.fixture
+def decode(cluster: Cluster, endpoints: Mapping[str, Endpoint]) -> Endpoint:
+    """The first decode member."""
+    return endpoints[cluster.with_role(Role.DECODE)[0].name]
+
+
+@pytest.fixture
+def proxy(cluster: Cluster, endpoints: Mapping[str, Endpoint]) -> Endpoint | None:
+    """The proxy, or None in an environment without one."""
+    members = cluster.with_role(Role.PROXY)
+    return endpoints[members[0].name] if members else None
+
+
+@pytest.fixture
+def colocated(
+    request: pytest.FixtureRequest, environment: Environment, endpoints: Mapping[str, Endpoint]
+) -> Reference:
+    """The colocated reference; ask it with ``await colocated.answer(request)``.
+
+    A member of its own, another member asked plainly, or recorded answers: as the environment says.
+    """
+    reference = environment.reference
+    if reference.kind is ReferenceKind.RECORDED:
+        return current_run(request.config).recordings[environment.name].reference
+    name = reference.member or next(iter(environment.members_with(Role.COLOCATED)))
+    kind = BorrowedReference if reference.kind is ReferenceKind.BORROWED else MemberReference
+    return kind(endpoints[name])
+
+
+@pytest.fixture
+def handoff(  # noqa: PLR0913, PLR0917 - fixtures are asked for by name
+    request: pytest.FixtureRequest,
+    cluster: Cluster,
+    environment: Environment,
+    contract: Contract,
+    engines: Mapping[str, Endpoint],
+    proxy: Endpoint | None,
+    pdtest_record: TestRecord,
+) -> Handoffs:
+    """Sends requests from prefill to decode and gives a volley to judge.
+
+    ``volley = await handoff(request, ...)``
+
+    See `pdtest.oracle.handoffs.Handoffs`; ``route=Route.PROXY`` goes through the proxy.
+    """
+    run = current_run(request.config)
+    return Handoffs(
+        environment=environment,
+        contract=contract,
+        engines=engines,
+        roles={name: cluster.members[name].role for name in engines},
+        proxy=proxy,
+        block_bytes=_block_bytes(environment),
+        witness=pdtest_record.handoffs.append,
+        on_event=run.tell,
+        test=request.node.nodeid,
+    )
+
+
+@pytest.fixture
+def oracle(request: pytest.FixtureRequest, environment: Environment, colocated: Reference) -> Oracle:
+    """Decides and does not raise: parity with the colocated reference, contract, evidence."""
+    return Oracle(
+        reference=colocated,
+        tolerance=Tolerance.of(environment),
+        block_size=environment.model.block_size,
+        on_event=current_run(request.config).tell,
+        test=request.node.nodeid,
+    )
+
+
+@pytest.fixture
+def judge(request: pytest.FixtureRequest, oracle: Oracle, pdtest_record: TestRecord) -> Judge:
+    """Judges a volley and ends the test unless it passes: ``await judge(volley)``.
+
+    A pass needs answers equal to the colocated ones *and* proof that KV moved.
+    """
+    run = current_run(request.config)
+
+    async def verdict(volley: Volley, claim: str = "equal to colocated, with KV moved") -> Verdict:
+        reached = await oracle.judge(volley, claim)
+        keep(run, pdtest_record, request.node.nodeid, reached)
+        return enforce(reached)
+
+    return verdict
+
+
+def prompts_for(nodeid: str, environment: Environment, seed: str) -> Prompts:
+    """The prompts that the test ``nodeid`` gets."""
+    model = environment.model
+    geometry = Geometry.read(model.path, dtype=model.dtype)
+    size = model.vocab_size or (geometry.vocab_size if geometry else None)
+    if size is None:
+        raise pytest.UsageError(
+            f"environment '{environment.name}': the vocabulary's size is unknown; set model.vocab_size"
+        )
+    return Prompts(seed=f"{seed}:{nodeid}", vocab_size=size)
+
+
+def keep(run: Run, record: TestRecord, test: str, verdict: Verdict) -> None:
+    """Remember a verdict for the test's report and for verdicts.json."""
+    record.verdicts.append(verdict)
+    run.keep_verdict(test, verdict)
+
+
+def _block_bytes(environment: Environment) -> int | None:
+    geometry = Geometry.read(environment.model.path, dtype=environment.model.dtype)
+    return geometry.block_bytes(environment.model.block_size) if geometry else None

@@ -1,0 +1,57 @@
+"""Two outcomes that pytest does not know: inconclusive and unschedulable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+from pdtest.oracle.errors import Inconclusive
+from pdtest.plugin.errors import Unschedulable
+from pdtest.plugin.selection import Selection
+
+INCONCLUSIVE = "inconclusive"
+UNSCHEDULABLE = "unschedulable"
+_LETTERS = {INCONCLUSIVE: "I", UNSCHEDULABLE: "U"}
+
+
+def classify(config: pytest.Config, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+    """Note on the report which of the two it is, and make it count as it should."""
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, Inconclusive):
+        report.pdtest_outcome = INCONCLUSIVE  # type: ignore[attr-defined]
+        # A failure to everyone who only knows pytest's outcomes: JUnit, xdist, the exit code.
+        report.outcome = "passed" if config.getoption("allow_inconclusive") else "failed"
+    elif isinstance(error, Unschedulable):
+        report.pdtest_outcome = UNSCHEDULABLE  # type: ignore[attr-defined]
+        report.outcome = "skipped"
+        report.longrepr = (str(report.fspath), 0, str(error))
+
+
+def status(report: pytest.TestReport) -> tuple[str, str, tuple[str, Mapping[str, bool]]] | None:
+    """Category, letter and word of the two outcomes; None for pytest's own."""
+    outcome = getattr(report, "pdtest_outcome", None)
+    if outcome is None:
+        return None
+    return outcome, _LETTERS[outcome], (outcome.upper(), {"yellow": True})
+
+
+def summarize(reporter: TerminalReporter, selection: Selection) -> None:
+    """The sections at the end of the terminal output."""
+    for report in reporter.stats.get(INCONCLUSIVE, []):
+        reporter.section(f"inconclusive: {report.nodeid}", yellow=True)
+        report.toterminal(reporter._tw)  # noqa: SLF001 - what pytest does for failures, whose section is closed to us
+    if reporter.stats.get(UNSCHEDULABLE):
+        reporter.section("unschedulable environments", yellow=True)
+        for name in selection.names:
+            for reason in selection.unschedulable(name):
+                reporter.line(f"{name}: {reason}")
+
+
+def exit_status(reporter: TerminalReporter, config: pytest.Config, status: int) -> int:
+    """The session's exit status: an environment that could not run is no success."""
+    unscheduled = bool(reporter.stats.get(UNSCHEDULABLE))
+    if status == pytest.ExitCode.OK and unscheduled and not config.getoption("allow_unschedulable"):
+        return int(pytest.ExitCode.TESTS_FAILED)
+    return status

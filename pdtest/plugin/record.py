@@ -1,0 +1,35 @@
+"""What one test did, for its report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pdtest.client.handoff import Handoff
+from pdtest.cluster.cluster import Cluster
+from pdtest.cluster.log import LogMark
+from pdtest.oracle.verdict import Verdict
+
+
+@dataclass
+class TestRecord:
+    """Filled while a test that uses a cluster runs."""
+
+    __test__ = False
+
+    cluster: Cluster
+    marks: dict[str, LogMark] = field(default_factory=dict)
+    handoffs: list[Handoff] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Remember where each member's log stands."""
+        self.marks = {name: member.log.mark() for name, member in self.cluster.members.items()}
+
+    def log_errors(self) -> dict[str, list[str]]:
+        """Unexpected error lines since `begin`, by member; members without any are left out."""
+        errors = {
+            name: member.log.errors_since(self.marks[name], member.service.log_rules)
+            for name, member in self.cluster.members.items()
+            if name in self.marks
+        }
+        return {name: lines for name, lines in errors.items() if lines}

@@ -1,0 +1,160 @@
+"""One invocation of pytest that needed a cluster: its directory, its journal, its clusters."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pdtest.client.request import Request
+from pdtest.cluster.cluster import Cluster
+from pdtest.environment.loading import dump_resolved
+from pdtest.environment.schema import Environment, ReferenceKind
+from pdtest.events import Journal
+from pdtest.events.record import Event
+from pdtest.launch.registry import launchers
+from pdtest.models import tiny
+from pdtest.oracle.verdict import Verdict
+from pdtest.plugin.errors import ClusterUnavailable, Unschedulable
+from pdtest.plugin.recording import Recording
+from pdtest.plugin.selection import Selection
+from pdtest.plugin.terminal import start_up
+from pdtest.services.registry import services
+
+#: Gives the requests whose colocated answers an environment's tests will need.
+Wanted = Callable[[Environment], Iterable[Request]]
+
+
+class Run:
+    """Made when the first test asks for a cluster, closed when pytest ends."""
+
+    def __init__(self, config: pytest.Config, selection: Selection, *, seed: str) -> None:
+        self.config = config
+        self.seed = seed
+        self.home = home(config)
+        self.id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        self.directory = self.home / "runs" / self.id
+        self.directory.mkdir(parents=True)
+        _point_latest(self.directory)
+        self.journal = Journal(self.directory / "events.jsonl")
+        self.verdicts: list[dict[str, object]] = []
+        self.recordings: dict[str, Recording] = {}
+        self._selection = selection
+        self._clusters: dict[str, Cluster] = {}
+        self._failures: dict[str, BaseException] = {}
+
+    def cluster(self, name: str, wanted: Wanted) -> Cluster:
+        """The running cluster of an environment, started if need be.
+
+        Raises Unschedulable, ClusterUnavailable after an earlier failure, and what starting raises.
+        """
+        if name in self._failures:
+            raise ClusterUnavailable(name, self._failures[name])
+        if name not in self._clusters:
+            environment = self._selection.environment(name)
+            reasons = self._selection.unschedulable(name)
+            if reasons:
+                raise Unschedulable(name, reasons)
+            try:
+                self._clusters[name] = self._start(environment, wanted)
+            except Exception as error:
+                self._failures[name] = error
+                raise
+        return self._clusters[name]
+
+    def release(self, name: str) -> None:
+        """Stop an environment's cluster."""
+        cluster = self._clusters.pop(name, None)
+        if cluster is not None:
+            cluster.stop()
+
+    def revive(self, cluster: Cluster) -> None:
+        """Start the members again that died during the last test."""
+        for death in cluster.dead():
+            with start_up(self.config, cluster, f"restarting {death.member}") as watch:
+                cluster.restart(death.member, watch=watch)
+
+    def tell(self, event: Event) -> None:
+        """Append to events.jsonl."""
+        self.journal.append(event)
+
+    def keep_verdict(self, test: str, verdict: Verdict) -> None:
+        """Remember a verdict for verdicts.json."""
+        findings = [
+            {"check": finding.check, "ruling": finding.ruling, "text": finding.text}
+            for finding in verdict.findings
+        ]
+        self.verdicts.append(
+            {"test": test, "claim": verdict.claim, "ruling": verdict.ruling, "findings": findings}
+        )
+
+    def close(self) -> None:
+        """Stop everything and write what is written at the end."""
+        try:
+            for name in list(self._clusters):
+                self.release(name)
+        finally:
+            text = json.dumps(self.verdicts, indent=1)
+            (self.directory / "verdicts.json").write_text(text + "\n", encoding="utf-8")
+            self.journal.close()
+
+    def _start(self, environment: Environment, wanted: Wanted) -> Cluster:
+        environment = _with_model(environment, self.config.rootpath)
+        directory = self.directory / environment.name
+        directory.mkdir()
+        (directory / "environment.resolved.yaml").write_text(dump_resolved(environment), encoding="utf-8")
+        cluster = Cluster(
+            environment,
+            directory,
+            services=services(),
+            launchers=launchers(),
+            journal=self.journal,
+            owner=self.id,
+        )
+        try:
+            self._bring_up(cluster, wanted)
+        except BaseException:
+            cluster.stop()
+            raise
+        return cluster
+
+    def _bring_up(self, cluster: Cluster, wanted: Wanted) -> None:
+        environment = cluster.environment
+        if environment.reference.kind is ReferenceKind.RECORDED:
+            recording = Recording(cluster, self.home / "references", config=self.config)
+            self.recordings[environment.name] = recording
+            recording.bring_up(tuple(wanted(environment)))
+            return
+        with start_up(self.config, cluster, f"starting {environment.name}") as watch:
+            cluster.start(watch=watch)
+
+
+def home(config: pytest.Config) -> Path:
+    """Where runs, references and models are kept."""
+    given = config.getoption("pdtest_dir")
+    return Path(given).resolve() if given else config.rootpath / ".pdtest"
+
+
+def _with_model(environment: Environment, rootdir: Path) -> Environment:
+    """The environment with its model's path absolute, the model made if it says so and is absent."""
+    model = environment.model
+    path = Path(model.path) if Path(model.path).is_absolute() else rootdir / model.path
+    if model.make == "tiny" and not tiny.exists(path):
+        tiny.make(path)
+    if not path.is_dir():
+        return environment
+    return environment.model_copy(update={"model": model.model_copy(update={"path": str(path)})})
+
+
+def _point_latest(directory: Path) -> None:
+    """`runs/latest`, for people. Two runs at once may both want it; the later one has it."""
+    link = directory.parent / "latest"
+    temporary = directory.parent / f".latest-{directory.name}"
+    with suppress(OSError):
+        temporary.symlink_to(directory.name)
+        temporary.replace(link)

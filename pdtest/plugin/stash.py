@@ -1,0 +1,19 @@
+"""Everything the plugin keeps on pytest's objects, in one place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pdtest.plugin.record import TestRecord
+    from pdtest.plugin.run import Run
+    from pdtest.plugin.selection import Selection
+
+#: On config: the environments this invocation may use.
+SELECTION: pytest.StashKey[Selection] = pytest.StashKey()
+#: On config: the run, once a test needed a cluster.
+RUN: pytest.StashKey[Run] = pytest.StashKey()
+#: On item: what the test did.
+RECORD: pytest.StashKey[TestRecord] = pytest.StashKey()

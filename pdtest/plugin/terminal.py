@@ -1,0 +1,47 @@
+"""Talking to the terminal while pytest captures output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from rich.console import Console
+
+from pdtest.cluster.cluster import Cluster, Watch
+from pdtest.cluster.stream import LogStream
+from pdtest.report.progress import Progress
+
+#: Verbosity (-v) from which members' logs are shown while they start, and (-vv) all the time.
+STREAM_AT_START = 1
+STREAM_ALWAYS = 2
+
+
+@contextmanager
+def released(config: pytest.Config) -> Iterator[Console | None]:
+    """The real terminal, for as long as the context lasts. None under --quiet."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with ExitStack() as stack:
+        if capture is not None:
+            stack.enter_context(capture.global_and_fixture_disabled())
+        quiet = config.get_verbosity() < 0
+        reporter = config.pluginmanager.getplugin("terminalreporter")
+        if reporter is None or quiet:
+            yield None
+            return
+        reporter.ensure_newline()
+        yield Console(file=sys.stdout, highlight=False, color_system="auto" if reporter.hasmarkup else None)
+
+
+@contextmanager
+def start_up(config: pytest.Config, cluster: Cluster, headline: str) -> Iterator[Watch | None]:
+    """What to pass as ``watch`` to a cluster: live progress, and with -v its logs."""
+    with released(config) as console, ExitStack() as stack:
+        if console is None:
+            yield None
+            return
+        console.print(headline, style="bold")
+        if config.get_verbosity() >= STREAM_AT_START:
+            stack.enter_context(LogStream(lambda: cluster.members, console.out))
+        yield stack.enter_context(Progress(console))

@@ -1,0 +1,62 @@
+"""`command`: any program with a URL that answers once it is ready."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pdtest.environment.schema import Member
+from pdtest.services.api_key import api_key
+from pdtest.services.arguments import flags, text, variables
+from pdtest.services.diagnoses import COMMON
+from pdtest.services.files import rendered_files
+from pdtest.services.references import resolved
+from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
+
+
+class CommandOptions(BaseModel):
+    """Options of a `command` member."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    argv: list[str] = Field(min_length=1, description="program and first arguments; `args:` are appended")
+    ready_path: str = Field(default="/", description="path on the http port, or a whole URL, to probe")
+    ready_status: list[int] = Field(default=[200], description="statuses that mean ready")
+    ports: list[str] = Field(default=[], description="names of further ports to lease")
+
+
+class CommandService:
+    """Renders a member whose program pdtest knows nothing about."""
+
+    name = "command"
+    options_type: type[BaseModel] = CommandOptions
+    log_files: tuple[str, ...] = ()
+    log_rules = LogRules(error=re.compile(r"\bERROR\b"))
+    stages: tuple[Stage, ...] = ()
+    diagnoses: tuple[Diagnosis, ...] = COMMON
+
+    def ports(self, member: Member) -> Mapping[str, int]:
+        """The http port, and one for each name under options.ports."""
+        options = CommandOptions.model_validate(member.options)
+        return {"http": 1} | dict.fromkeys(options.ports, 1) | dict.fromkeys(member.ports, 1)
+
+    def render(self, placement: Placement) -> Command:
+        """The options' argv with the member's args behind it."""
+        options = CommandOptions.model_validate(placement.member.options)
+        key = api_key(placement.member)
+        argv = [text(part) for part in resolved(options.argv, placement)]
+        return Command(
+            argv=(*argv, *flags(resolved(placement.member.args, placement))),
+            env=variables(resolved(placement.member.env, placement)),
+            files=rendered_files(placement),
+            secrets=frozenset({key} if key else ()),
+        )
+
+    def probe(self, placement: Placement) -> Probe:
+        """The options' ready path."""
+        options = CommandOptions.model_validate(placement.member.options)
+        path = str(resolved(options.ready_path, placement))
+        url = path if "://" in path else placement.url + path
+        return Probe(url=url, accept=frozenset(options.ready_status))

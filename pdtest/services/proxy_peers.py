@@ -1,0 +1,21 @@
+"""The instances a proxy is told about."""
+
+from __future__ import annotations
+
+from pdtest.environment.schema import Role
+from pdtest.services.errors import RenderError
+from pdtest.services.service import Peer, Placement
+
+
+def prefills_and_decodes(placement: Placement) -> tuple[tuple[Peer, ...], tuple[Peer, ...]]:
+    """All prefill and all decode members. Raises RenderError when one side is empty."""
+    sides = placement.peers_with(Role.PREFILL), placement.peers_with(Role.DECODE)
+    for role, side in zip((Role.PREFILL, Role.DECODE), sides, strict=True):
+        if not side:
+            raise RenderError(
+                f"proxy '{placement.name}' has no {role} instance to send requests to",
+                where=f"members.{placement.name}",
+                expected=f"at least one member with role: {role}",
+                seen="none",
+            )
+    return sides

@@ -1,0 +1,23 @@
+"""The kinds of program pdtest can run: its own and those of installed packages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+
+from pdtest.services.command import CommandService
+from pdtest.services.service import Service
+from pdtest.services.toy_proxy import ToyProxyService
+from pdtest.services.vllm import VllmService
+from pdtest.services.vllm_router import VllmRouterService
+
+GROUP = "pdtest.services"
+
+
+@cache
+def services() -> Mapping[str, Service]:
+    """Services by name. A package adds its own with an entry point in the group `pdtest.services`."""
+    own: tuple[Service, ...] = (VllmService(), VllmRouterService(), ToyProxyService(), CommandService())
+    others = (entry.load()() for entry in entry_points(group=GROUP))
+    return {service.name: service for service in (*own, *others)}

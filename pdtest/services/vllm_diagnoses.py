@@ -1,0 +1,101 @@
+"""Known failures of vLLM, with the line that gives each away (seen at vLLM 0.32 unless noted)."""
+
+from __future__ import annotations
+
+from pdtest.services.diagnoses import diagnosis
+from pdtest.services.service import Diagnosis
+
+VLLM: tuple[Diagnosis, ...] = (
+    diagnosis(
+        "side-channel port taken",
+        r"ZMQError: Address already in use",
+        "the NIXL side channel could not listen: prefill would look healthy and every transfer would hang",
+        "set ports.side_channel to 'auto'; an instance with tensor parallel size n takes n ports from there",
+    ),
+    diagnosis(
+        "model path missing",
+        r"HFValidationError: Repo id must be|does not appear to have a file named config\.json"
+        r"|Invalid repository ID or local directory",
+        "model.path is neither a model directory nor a hub name",
+        "check model.path in the environment file; 'pdtest model make DIR' writes a tiny model",
+    ),
+    diagnosis(
+        "model not in the cache",
+        r"LocalEntryNotFoundError|couldn't connect to 'https?://huggingface|offline mode is enabled",
+        "model.path is a hub name, the model is not cached here, and the hub cannot be reached",
+        "download it first, or set model.path to a directory",
+    ),
+    diagnosis(
+        "unsupported block size",
+        r"No common block size for \d+",
+        "the attention backend of this device does not take this block size",
+        "set model.block_size to one of the sizes in the message (CPU: multiples of 32)",
+    ),
+    diagnosis(
+        "KV cache too large",
+        r"on kv cache allocation is less than requested|Free memory on device .* is less than desired"
+        r"|No available memory for the cache blocks",
+        "the memory asked for the KV cache is not free",
+        "lower VLLM_CPU_KVCACHE_SPACE or gpu-memory-utilization, or end other processes on the device",
+    ),
+    diagnosis(
+        "KV cache too small",
+        r"estimated maximum model length|larger than the available KV cache memory",
+        "one request of model.max_model_len tokens does not fit into the KV cache",
+        "lower model.max_model_len or give the KV cache more memory",
+    ),
+    diagnosis(
+        "GPU out of memory",
+        r"CUDA out of memory|torch\.OutOfMemoryError|NPU out of memory",
+        "the device has too little free memory for the model",
+        "lower gpu-memory-utilization, use a smaller model, or end other processes on the device",
+    ),
+    diagnosis(
+        "model length too long",
+        r"User-specified max_model_len .* is greater than the derived max_model_len",
+        "model.max_model_len is more than the model was made for",
+        "lower model.max_model_len in the environment file",
+    ),
+    diagnosis(
+        "NIXL missing",
+        r"NIXL is not available",
+        "the connector needs the package nixl, or its native library did not load",
+        "pip install nixl into the interpreter named in command.sh; then: python -c 'import nixl._api'",
+    ),
+    diagnosis(
+        "NIXL backend failed",
+        r"createBackend: backend '\w+' encountered error|nixlBackendError",
+        "NIXL found no transport it may use",
+        "check UCX_TLS (tcp,sm,self runs anywhere) and that UCX's libraries load",
+    ),
+    diagnosis(
+        "unknown connector",
+        r"Unsupported connector type|Unknown (KV )?connector|No connector found",
+        "this vLLM has no connector of the name in connector.config.kv_connector",
+        "check the spelling and the vLLM version (P2pNcclConnector is gone from 0.24)",
+    ),
+    diagnosis(
+        "connector needs an accelerator",
+        r"Cannot access accelerator device|does not support platform|only supports? CUDA",
+        "this connector does not run on this device",
+        "use another connector: on CPU NixlConnector, NixlPushConnector and ExampleConnector work",
+    ),
+    diagnosis(
+        "broken torchvision",
+        r"operator torchvision::nms does not exist",
+        "torchvision was built for another torch (often a CUDA build beside a CPU torch)",
+        "pip uninstall -y torchvision torchaudio torchcodec triton",
+    ),
+    diagnosis(
+        "unknown argument",
+        r"error: unrecognized arguments",
+        "an entry under args is no flag of this vLLM version",
+        "check the member's args against: python -m vllm.entrypoints.openai.api_server --help",
+    ),
+    diagnosis(
+        "no compiler",
+        r"InvalidCxxCompiler|No working C\+\+ compiler found",
+        "vLLM on CPU compiles kernels at the first request and found no C++ compiler",
+        "install g++ (Debian: apt-get install g++)",
+    ),
+)

@@ -1,0 +1,87 @@
+"""`vllm-router`: the Rust router of the vLLM project, in prefill/decode mode."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pdtest.environment.schema import Member
+from pdtest.services.api_key import api_key
+from pdtest.services.arguments import flags, variables
+from pdtest.services.diagnoses import COMMON
+from pdtest.services.files import rendered_files
+from pdtest.services.programs import find_program
+from pdtest.services.proxy_peers import prefills_and_decodes
+from pdtest.services.references import resolved
+from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
+
+
+class VllmRouterOptions(BaseModel):
+    """Options of a `vllm-router` member. Policies and retries are plain `args:`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    executable: str = Field(default="vllm-router", description="program name or path")
+
+
+class VllmRouterService:
+    """Renders `--vllm-pd-disaggregation` with every prefill and decode member."""
+
+    name = "vllm-router"
+    options_type: type[BaseModel] = VllmRouterOptions
+    log_files: tuple[str, ...] = ()
+    log_rules = LogRules(
+        error=re.compile(r"\bERROR\b|panicked at"),
+        # While the engines load, the router's first health checks must fail: that is the wait itself.
+        harmless=(re.compile(r"(?i)health check.*(failed|error)|not healthy yet"),),
+    )
+    stages: tuple[Stage, ...] = (
+        Stage(pattern=re.compile(r"(?i)waiting for .*workers?"), doing="waiting for the engines"),
+        Stage(
+            pattern=re.compile(r"(?i)(router ready|server listening|serving|starting server)"),
+            doing="answering",
+        ),
+    )
+    diagnoses: tuple[Diagnosis, ...] = COMMON
+
+    def ports(self, member: Member) -> Mapping[str, int]:
+        """http, and the port of its own metrics."""
+        return {"http": 1, "prometheus": 1} | dict.fromkeys(member.ports, 1)
+
+    def render(self, placement: Placement) -> Command:
+        """The router's command line; each instance is a `--prefill` or `--decode` of its own."""
+        member = placement.member
+        options = VllmRouterOptions.model_validate(member.options)
+        key = api_key(member)
+        structure: dict[str, Any] = {
+            "host": placement.address,
+            "port": placement.ports["http"],
+            "prometheus-host": placement.address,
+            "prometheus-port": placement.ports["prometheus"],
+        }
+        return Command(
+            argv=(
+                find_program(options.executable) or options.executable,
+                "--vllm-pd-disaggregation",
+                *_instances(placement),
+                *flags(structure | dict(resolved(member.args, placement))),
+            ),
+            env=variables(resolved(member.env, placement)),
+            files=rendered_files(placement),
+            secrets=frozenset({key} if key else ()),
+        )
+
+    def probe(self, placement: Placement) -> Probe:
+        """`/health` answers once the router listens, which is after its workers are healthy."""
+        return Probe(url=placement.url + "/health")
+
+
+def _instances(placement: Placement) -> Iterator[str]:
+    prefills, decodes = prefills_and_decodes(placement)
+    for peer in prefills:
+        yield from ("--prefill", peer.url)
+    for peer in decodes:
+        yield from ("--decode", peer.url)
