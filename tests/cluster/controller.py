@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    fakes = importlib.import_module("conftest")  # beside this script
+    fakes = importlib.import_module("fakes")  # beside this script
     cluster = fakes.cluster_of(json.loads(sys.argv[3]), Path(sys.argv[1]), sys.argv[2])
     try:
         cluster.start()

@@ -1,6 +1,6 @@
 """The program behind every fake member. Plain sockets, so that it is up in a moment.
 
-Arguments: the port to serve and a JSON object; see `Script` in conftest.py for its fields.
+Arguments: the port to serve and a JSON object; see `Script` in fakes.py for its fields.
 """
 
 from __future__ import annotations

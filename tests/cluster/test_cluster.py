@@ -16,7 +16,8 @@ from pdtest.environment.schema import Role
 from pdtest.launch.launcher import LaunchError
 from pdtest.services.service import Command, Placement
 
-from .conftest import FakeService, Workshop, survivors, until
+from .conftest import Workshop
+from .fakes import FakeService, survivors, until
 
 
 def test_all_members_start_together(workshop: Workshop) -> None:

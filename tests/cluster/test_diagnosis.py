@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pdtest.cluster.diagnosis import diagnose
 
-from .conftest import FakeService
+from .fakes import FakeService
 
 KNOWN = FakeService.diagnoses
 

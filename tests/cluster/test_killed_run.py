@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from .conftest import as_json, survivors, until
+from .fakes import survivors, until
 
 CONTROLLER = Path(__file__).with_name("controller.py")
 LOADING = {"loads_s": 60.0, "daemon": True}
@@ -29,7 +30,7 @@ class Controllers:
     def start(self, members: dict[str, dict[str, Any]]) -> str:
         owner = f"test-{uuid.uuid4().hex}"
         self._processes[owner] = subprocess.Popen(
-            [sys.executable, str(CONTROLLER), str(self.directory(owner)), owner, as_json(members)],
+            [sys.executable, str(CONTROLLER), str(self.directory(owner)), owner, json.dumps(members)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -13,7 +13,8 @@ from pdtest.launch.lease import PortLeases, PortTaken
 from pdtest.launch.registry import launchers
 from pdtest.services.service import Placement
 
-from .conftest import FakeService, Workshop, environment_of
+from .conftest import Workshop
+from .fakes import FakeService, environment_of
 
 
 @pytest.fixture

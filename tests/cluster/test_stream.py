@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from pdtest.cluster.stream import LogStream
 
-from .conftest import Workshop, until
+from .conftest import Workshop
+from .fakes import until
 
 
 def test_lines_carry_the_name_of_their_member(workshop: Workshop) -> None:
