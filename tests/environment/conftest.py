@@ -55,6 +55,10 @@ def vocabulary() -> Vocabulary:
     return Vocabulary(
         services={
             "vllm": Term(ports=lambda _: {"http": 1, "side_channel": 2}, options=EngineOptions),
+            "fussy": Term(
+                ports=lambda member: {"any": EngineOptions.model_validate(member.options).threads},
+                options=EngineOptions,
+            ),
             "toy-proxy": Term(ports=lambda _: {"http": 1}),
         },
         launchers=frozenset({"local", "attach"}),

@@ -55,9 +55,15 @@ def test_everything_wrong_in_a_file_is_found_at_once_in_its_order(findings: Find
 
 
 def test_shared_devices_may_be_used_twice(findings: Findings) -> None:
-    assert findings("ids: [0, 1, 2]", "ids: [0, 1, 2]\n      shared: true") == ()
-    shared = "ids: [0, 1, 2]\n      shared: true"
-    assert not findings("ids: [0, 1, 2]", shared)
+    another = "  another: {role: decode, service: vllm, devices: [0]}\n"
+    assert len(findings(more=another)) == 1
+    assert findings("ids: [0, 1, 2]", "ids: [0, 1, 2]\n      shared: true", more=another) == ()
+
+
+def test_options_that_are_wrong_do_not_hide_behind_a_crash(findings: Findings) -> None:
+    """Some services need valid options to tell their ports."""
+    [finding] = findings("service: vllm", "service: fussy\n    ports: {any: 1}\n    options: {threads: x}")
+    assert finding.key == "members.prefill.options.threads"
 
 
 def test_a_recorded_reference_may_use_the_devices_of_the_others(findings: Findings) -> None:
