@@ -30,6 +30,8 @@ class PdtestError(Exception):
         self.seen = seen
         self.where = where
         self.next_step = next_step
+        #: Set by whoever has shown it in full, so that it need not be shown again.
+        self.reported = False
         super().__init__(summary)
 
     def __str__(self) -> str:

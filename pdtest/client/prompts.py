@@ -7,10 +7,10 @@ import random
 from dataclasses import dataclass, field
 
 #: Words for text and chat prompts. Plain ASCII, so that byte-level tokenizers agree on them.
-_WORDS = (
+_WORDS = (  # noqa: SIM905 - a line of words reads better than a column of quotes
     "river stone lamp window garden copper signal harbor winter mirror engine paper forest bridge "
     "silver candle market orbit pepper velvet anchor thunder basket meadow crystal ladder island"
-).split()  # noqa: SIM905 - a sentence is easier to read than a list of quotes
+).split()
 
 
 @dataclass

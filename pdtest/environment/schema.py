@@ -180,6 +180,9 @@ class Thresholds(Strict):
     """Deadlines and limits that verdicts use. Seconds unless the name says otherwise."""
 
     request_timeout_s: float = Field(default=120.0, gt=0, description="a request slower than this hangs")
+    hang_s: float = Field(
+        default=60.0, gt=0, description="a request with falsified parameters that takes longer hangs"
+    )
     settle_s: float = Field(default=10.0, gt=0, description="how long counters may lag behind an answer")
     release_s: float = Field(default=15.0, gt=0, description="KV usage must be idle again within this")
     lease_s: float | None = Field(

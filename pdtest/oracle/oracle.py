@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
@@ -38,23 +39,23 @@ class Oracle:
     async def judge(self, volley: Volley, claim: str) -> Verdict:
         """The verdict on everything that can be asked about a volley."""
         findings = [finding for handoff in volley.handoffs for finding in contract_findings(handoff)]
-        for handoff in volley.handoffs:
-            findings += [finding async for finding in self.parity(handoff)]
+        for parity in await asyncio.gather(*map(self.parity, volley.handoffs)):
+            findings += parity
         findings += weigh(volley.window, volley.claim)
         # Where nothing has to move there is nothing to prove: a prompt that decode must compute.
         return self.reach(claim, findings, volley, needs_proof=volley.claim.demand.transferred > 0)
 
-    async def parity(self, handoff: Handoff) -> AsyncIterator[Finding]:
+    async def parity(self, handoff: Handoff) -> list[Finding]:
         """Findings on one answer against the reference's."""
         if handoff.answer is None:
-            yield _finding("answer", Ruling.FAIL, f"{handoff.request_id}: {handoff.error}")
-            return
+            return [_finding("answer", Ruling.FAIL, f"{handoff.request_id}: {handoff.error}")]
         try:
             reference = await self.reference.answer(handoff.request)
-            async for finding in self._compared(handoff.request, handoff.answer, reference):
-                yield finding
+            compared = self._compared(handoff.request, handoff.answer, reference)
+            return [finding async for finding in compared]
         except (ReferenceMissing, RequestFailed) as error:
-            yield _finding("parity", Ruling.INCONCLUSIVE, f"no reference for {handoff.request_id}: {error}")
+            missing = f"no reference for {handoff.request_id}: {error}"
+            return [_finding("parity", Ruling.INCONCLUSIVE, missing)]
 
     def reach(
         self, claim: str, findings: list[Finding], volley: Volley, *, needs_proof: bool = True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import asyncio
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from pdtest.client.answer import Answer
@@ -35,6 +36,21 @@ class MemberReference:
 
 
 @dataclass(frozen=True)
+class CachedReference:
+    """Asks another reference once per request. Good for what is deterministic: greedy or seeded."""
+
+    reference: Reference
+    answers: dict[str, Answer]
+
+    async def answer(self, request: Request) -> Answer:
+        """The answer given before, or a new one."""
+        digest = request.digest()
+        if digest not in self.answers:
+            self.answers[digest] = await self.reference.answer(request)
+        return self.answers[digest]
+
+
+@dataclass(frozen=True)
 class BorrowedReference:
     """Another member, asked plainly: no kv_transfer_params, so it computes everything itself.
 
@@ -43,13 +59,16 @@ class BorrowedReference:
     """
 
     endpoint: Endpoint
+    #: One at a time: a cache cannot be emptied while another request holds blocks of it.
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False, compare=False)
 
     async def answer(self, request: Request) -> Answer:
         """Ask it with a cold cache. Raises ReferenceMissing when the cache cannot be emptied."""
-        await self._empty()
-        answer = await self.endpoint.generate(replace(request, stream=False))
-        await self._empty()
-        return answer
+        async with self._turn:
+            await self._empty()
+            answer = await self.endpoint.generate(replace(request, stream=False))
+            await self._empty()
+            return answer
 
     async def _empty(self) -> None:
         if not await self.endpoint.reset_prefix_cache():

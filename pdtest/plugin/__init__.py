@@ -36,7 +36,7 @@ from pdtest.plugin.record import TestRecord
 from pdtest.plugin.selection import all_marks, select
 from pdtest.plugin.stash import RECORD, RUN, SELECTION
 from pdtest.plugin.wanted import environment_of
-from pdtest.report.failure import failure_text
+from pdtest.report.failure import Failure
 
 __all__ = [
     "cluster",
@@ -115,15 +115,14 @@ def pytest_runtest_makereport(
     outcomes.classify(item.config, call, report)
     record = item.stash.get(RECORD, None)
     if report.when == "call" and record is not None and (report.failed or hasattr(report, "pdtest_outcome")):
-        text = failure_text(
+        failure = Failure(
             test=item.nodeid,
             cluster=record.cluster,
             handoffs=record.handoffs,
             verdicts=record.verdicts,
             marks=record.marks,
-            run_directory=item.config.stash[RUN].directory,
         )
-        report.sections.append(("pdtest", text))
+        report.sections.append(("pdtest", failure.write(item.config.stash[RUN].directory)))
     return report
 
 
@@ -131,7 +130,7 @@ def pytest_report_teststatus(
     report: pytest.TestReport,
 ) -> tuple[str, str, tuple[str, Mapping[str, bool]]] | None:
     """Show inconclusive and unschedulable as outcomes of their own."""
-    return outcomes.status(report) if isinstance(report, pytest.TestReport) else None
+    return outcomes.status(report)
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:

@@ -18,7 +18,7 @@ from pdtest.oracle.errors import enforce
 from pdtest.oracle.handoffs import Handoffs
 from pdtest.oracle.oracle import Oracle
 from pdtest.oracle.parity import Tolerance
-from pdtest.oracle.reference import BorrowedReference, MemberReference, Reference
+from pdtest.oracle.reference import BorrowedReference, CachedReference, MemberReference, Reference
 from pdtest.oracle.verdict import Verdict
 from pdtest.oracle.volley import Volley
 from pdtest.plugin.endpoints import endpoint_of
@@ -133,12 +133,12 @@ def colocated(
 
     A member of its own, another member asked plainly, or recorded answers: as the environment says.
     """
-    reference = environment.reference
+    run, reference = current_run(request.config), environment.reference
     if reference.kind is ReferenceKind.RECORDED:
-        return current_run(request.config).recordings[environment.name].reference
+        return run.recordings[environment.name].reference
     name = reference.member or next(iter(environment.members_with(Role.COLOCATED)))
     kind = BorrowedReference if reference.kind is ReferenceKind.BORROWED else MemberReference
-    return kind(endpoints[name])
+    return CachedReference(kind(endpoints[name]), run.answers.setdefault(environment.name, {}))
 
 
 @pytest.fixture
@@ -153,7 +153,6 @@ def handoff(  # noqa: PLR0913, PLR0917 - fixtures are asked for by name
 ) -> Handoffs:
     """Sends requests from prefill to decode and gives a volley to judge.
 
-    ``volley = await handoff(request, ...)``
 
     See `pdtest.oracle.handoffs.Handoffs`; ``route=Route.PROXY`` goes through the proxy.
     """

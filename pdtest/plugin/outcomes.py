@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 from _pytest.terminal import TerminalReporter
 
+from pdtest.errors import PdtestError
 from pdtest.oracle.errors import Inconclusive
 from pdtest.plugin.errors import Unschedulable
 from pdtest.plugin.selection import Selection
@@ -27,6 +28,11 @@ def classify(config: pytest.Config, call: pytest.CallInfo[None], report: pytest.
         report.pdtest_outcome = UNSCHEDULABLE  # type: ignore[attr-defined]
         report.outcome = "skipped"
         report.longrepr = (str(report.fspath), 0, str(error))
+    elif isinstance(error, PdtestError) and report.when == "setup":
+        # The message says it all; the way it took through fixtures is noise, and so is saying it again
+        # for each of fifty tests that wanted the same cluster.
+        first, error.reported = not error.reported, True
+        report.longrepr = str(error) if first else f"{error.title}: {error.summary} (see the first error)"
 
 
 def status(report: pytest.TestReport) -> tuple[str, str, tuple[str, Mapping[str, bool]]] | None:

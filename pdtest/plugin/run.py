@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pdtest.client.answer import Answer
 from pdtest.client.request import Request
 from pdtest.cluster.cluster import Cluster
 from pdtest.environment.loading import dump_resolved
@@ -44,6 +45,8 @@ class Run:
         self.journal = Journal(self.directory / "events.jsonl")
         self.verdicts: list[dict[str, object]] = []
         self.recordings: dict[str, Recording] = {}
+        #: Colocated answers of this run, by environment and request digest.
+        self.answers: dict[str, dict[str, Answer]] = {}
         self._selection = selection
         self._clusters: dict[str, Cluster] = {}
         self._failures: dict[str, BaseException] = {}
@@ -144,8 +147,8 @@ def _with_model(environment: Environment, rootdir: Path) -> Environment:
     """The environment with its model's path absolute, the model made if it says so and is absent."""
     model = environment.model
     path = Path(model.path) if Path(model.path).is_absolute() else rootdir / model.path
-    if model.make == "tiny" and not tiny.exists(path):
-        tiny.make(path)
+    if model.make == "tiny":
+        tiny.ensure(path)
     if not path.is_dir():
         return environment
     return environment.model_copy(update={"model": model.model_copy(update={"path": str(path)})})

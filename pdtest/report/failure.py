@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +19,28 @@ _HANDOFFS = 4
 _LOG_LINES = 15
 
 
-def failure_text(
-    *,
-    test: str,
-    cluster: Cluster,
-    handoffs: Sequence[Handoff],
-    verdicts: Sequence[Verdict],
-    marks: Mapping[str, LogMark],
-    run_directory: Path,
-) -> str:
-    """The section of one failed test. Writes its replay as well, if it sent anything."""
-    lines = [line for verdict in verdicts for line in _verdict(verdict)]
-    for handoff in _telling(handoffs)[:_HANDOFFS]:
-        lines += _handoff(handoff)
-    if len(handoffs) > _HANDOFFS:
-        lines.append(f"... and {len(handoffs) - _HANDOFFS} more handoffs, see events.jsonl")
-    lines += _logs(cluster, marks)
-    if handoffs:
-        script = Replay(test=test, cluster=cluster, handoffs=handoffs).write(run_directory / "repro")
-        lines.append(f"replay: {script}")
-    return "\n".join(lines)
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What is known of a test that did not pass. ``marks`` are the logs' ends when it began."""
+
+    test: str
+    cluster: Cluster
+    handoffs: Sequence[Handoff]
+    verdicts: Sequence[Verdict]
+    marks: Mapping[str, LogMark]
+
+    def write(self, run_directory: Path) -> str:
+        """The section of the test's report. Writes its replay as well, if it sent anything."""
+        lines = [line for verdict in self.verdicts for line in _verdict(verdict)]
+        for handoff in _telling(self.handoffs)[:_HANDOFFS]:
+            lines += _handoff(handoff)
+        if len(self.handoffs) > _HANDOFFS:
+            lines.append(f"... and {len(self.handoffs) - _HANDOFFS} more handoffs, see events.jsonl")
+        lines += _logs(self.cluster, self.marks)
+        if self.handoffs:
+            replay = Replay(test=self.test, cluster=self.cluster, handoffs=self.handoffs)
+            lines.append(f"replay: {replay.write(run_directory / 'repro')}")
+        return "\n".join(lines)
 
 
 def _verdict(verdict: Verdict) -> Iterator[str]:

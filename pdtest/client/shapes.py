@@ -1,0 +1,86 @@
+"""Request shapes in which handoff bugs hide.
+
+Each came from a bug of the field (vLLM, vllm-ascend, Mooncake and SGLang trackers). A shape is a recipe:
+it makes a fresh request from a source of prompts and the geometry of the engines under test.
+
+To add one: an entry in `SHAPES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pdtest.client.prompts import Prompts
+from pdtest.client.request import Request
+from pdtest.environment.schema import Model
+
+_ANSWER = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """``make`` gives a request with a prompt of its own; ``hides`` says what breaks there."""
+
+    name: str
+    hides: str
+    make: Callable[[Prompts, Model], Request]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _length(name: str, hides: str, length: Callable[[Model], int]) -> Shape:
+    """A completion of as many token ids as ``length`` says."""
+    return Shape(
+        name=name, hides=hides, make=lambda prompts, model: Request.tokens(prompts.tokens(length(model)))
+    )
+
+
+def _variant(name: str, hides: str, **settings: object) -> Shape:
+    """A completion of two blocks and a bit, with these settings."""
+    return Shape(
+        name=name,
+        hides=hides,
+        make=lambda prompts, model: Request.tokens(prompts.tokens(2 * model.block_size + 5), **settings),
+    )
+
+
+SHAPES: tuple[Shape, ...] = (
+    _length("one-token", "nothing to transfer before the last token", lambda _: 1),
+    _length("half-block", "a block that is never full", lambda m: m.block_size // 2),
+    _length("block-1", "rounding down to no block at all", lambda m: m.block_size - 1),
+    _length("block", "the last token is the block's last", lambda m: m.block_size),
+    _length("block+1", "a silent miss: length - 1 is a whole block", lambda m: m.block_size + 1),
+    _length("3-blocks-1", "the tail block is partial", lambda m: 3 * m.block_size - 1),
+    _length("3-blocks", "no tail block", lambda m: 3 * m.block_size),
+    _length("3-blocks+1", "a tail block of one token", lambda m: 3 * m.block_size + 1),
+    _length(
+        "many-blocks",
+        "order and number of blocks",
+        lambda m: min(20 * m.block_size, m.max_model_len // 2) + 3,
+    ),
+    _length("longest", "limits: the prompt fills the context", lambda m: m.max_model_len - _ANSWER),
+    _variant("single-token-answer", "decode's first token is its last", max_tokens=1),
+    _variant("min-tokens", "min_tokens must not reach prefill's one token", min_tokens=8, ignore_eos=True),
+    _variant("top-5-logprobs", "candidates come from decode, not prefill", logprobs=5),
+    _variant("no-logprobs", "the plainest request there is", logprobs=None),
+    _variant("prompt-logprobs", "needs every position, so nothing may be skipped", prompt_logprobs=1),
+    _variant("streamed", "chunks: split, duplicated, lost", stream=True),
+    _variant("sampled-with-seed", "sampling state starts on decode", temperature=0.8, seed=7),
+    Shape(
+        name="text",
+        hides="decode tokenizes again",
+        make=lambda prompts, _: Request.text(prompts.text(24)),
+    ),
+    Shape(
+        name="chat",
+        hides="the chat template is applied on both sides",
+        make=lambda prompts, _: Request.chat(prompts.text(24)),
+    ),
+    Shape(
+        name="chat-streamed",
+        hides="the role chunk, and deltas",
+        make=lambda prompts, _: Request.chat(prompts.text(24), stream=True),
+    ),
+)
