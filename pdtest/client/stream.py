@@ -106,10 +106,7 @@ class Assembly:
 
     def _merge(self, chunk: dict[str, Any]) -> int:
         choices = chunk.get("choices") or []
-        # The first value wins for what is constant; usage comes last, and only once it is known.
-        for key, value in chunk.items():
-            if key != "choices" and value is not None and (key == "usage" or key not in self._body):
-                self._body[key] = value
+        self._body |= {key: value for key, value in chunk.items() if key != "choices" and value is not None}
         return sum(self._merge_choice(choice) for choice in choices)
 
     def _merge_choice(self, delta: Mapping[str, Any]) -> int:

@@ -46,6 +46,12 @@ def test_byte_by_byte(end: bytes) -> None:
     assert events[-1] == "[DONE]"
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_event_of_two_lines_byte_by_byte(end: bytes) -> None:
+    stream = b"data: a" + end + b"data: b" + end + end
+    assert parse([bytes([byte]) for byte in stream]) == ["a\nb"]
+
+
 def test_comments_and_other_fields_are_skipped() -> None:
     assert parse([b": ping\n\nevent: x\nid: 1\ndata:a\ndata: b\n\n"]) == ["a\nb"]
 

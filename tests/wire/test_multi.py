@@ -52,7 +52,7 @@ def test_answer_is_reviewed_against_all_children(answered: dict[str, Any]) -> No
         # The store misses in silence, so the next child loads.
         (STORE_FIRST, 65, "nixl"),
         (STORE_FIRST, 20, "nixl"),
-        (MultiContract(children=(EXAMPLE,)), 20, "example"),
+        (MultiContract(children=(EXAMPLE, Disagreeing())), 20, "example"),
     ],
 )
 def test_first_child_with_tokens_loads(contract: Contract, tokens: int, carrier: str) -> None:
