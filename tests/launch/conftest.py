@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -28,6 +30,18 @@ def owner() -> Iterator[str]:
     yield token
     for process in Kin({OWNER_VARIABLE: token}).scan():
         os.kill(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def sleeper(owner: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a session of its own, tagged when there is an ``owner``. Gone afterwards."""
+    env = dict(os.environ) | ({OWNER_VARIABLE: owner} if owner else {})
+    program = [sys.executable, "-S", "-E", "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen(program, env=env, start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def python(program: str, owner: str, **more: Any) -> Command:

@@ -14,9 +14,7 @@ from pdtest.launch import guard as guard_module
 from pdtest.launch.guard import Guard, GuardFailed
 from pdtest.launch.kin import OWNER_VARIABLE, Kin
 
-from .conftest import until
-
-SLEEP = [sys.executable, "-S", "-E", "-c", "import time; time.sleep(60)"]
+from .conftest import sleeper, until
 
 
 @pytest.fixture
@@ -24,11 +22,6 @@ def guard(owner: str, tmp_path: Path) -> Iterator[Guard]:
     ours = Guard(owner, tmp_path / "reaper.log")
     yield ours
     ours.dismiss()
-
-
-def start(owner: str | None) -> subprocess.Popen[bytes]:
-    env = dict(os.environ) | ({OWNER_VARIABLE: owner} if owner else {})
-    return subprocess.Popen(SLEEP, env=env, start_new_session=True)
 
 
 def close_pipe(guard: Guard) -> None:
@@ -39,7 +32,7 @@ def close_pipe(guard: Guard) -> None:
 
 
 def test_when_the_pipe_closes_everything_of_the_run_ends(guard: Guard, owner: str, tmp_path: Path) -> None:
-    with start(owner) as tagged, start(None) as led, start(None) as stranger:
+    with sleeper(owner) as tagged, sleeper() as led, sleeper() as stranger:
         guard.lead(led.pid)
         close_pipe(guard)
         assert tagged.wait(timeout=5) == -signal.SIGTERM
@@ -47,19 +40,17 @@ def test_when_the_pipe_closes_everything_of_the_run_ends(guard: Guard, owner: st
         until(lambda: guard._process.poll() is not None, "the reaper is done")
         assert guard._process.returncode == 0
         assert stranger.poll() is None
-        stranger.kill()
     report = (tmp_path / "reaper.log").read_text(encoding="utf-8")
     assert f"SIGTERM {tagged.pid}" in report
     assert str(stranger.pid) not in report
 
 
 def test_after_a_bye_what_runs_keeps_running(guard: Guard, owner: str) -> None:
-    with start(owner) as child:
+    with sleeper(owner) as child:
         guard.dismiss()
         guard.dismiss()
         assert guard._process.returncode == 0
         assert [process.pid for process in Kin({OWNER_VARIABLE: owner}).scan()] == [child.pid]
-        child.kill()
 
 
 def test_the_reaper_ignores_signals_and_is_soon_up(owner: str, tmp_path: Path) -> None:
@@ -83,11 +74,12 @@ def test_the_reaper_needs_the_standard_library_only() -> None:
 
 
 def test_members_do_not_inherit_the_pipe(guard: Guard, owner: str) -> None:
-    with start(owner) as child:
+    with sleeper(owner) as child:
         pipe = os.fstat(guard._pipe).st_ino
-        fds = [fd.stat().st_ino for fd in Path(f"/proc/{child.pid}/fd").iterdir()]
-        assert pipe not in fds
-        child.kill()
+        fds = Path(f"/proc/{child.pid}/fd")
+        until(lambda: (fds / "0").exists(), "the child runs")
+        held = [fd.readlink() for fd in fds.iterdir() if fd.is_fifo()]
+        assert Path(f"pipe:[{pipe}]") not in held
 
 
 def test_a_fork_that_holds_the_pipe_does_not_hide_the_death_of_the_run(owner: str, tmp_path: Path) -> None:
@@ -97,16 +89,14 @@ def test_a_fork_that_holds_the_pipe_does_not_hide_the_death_of_the_run(owner: st
         "from pdtest.launch.guard import Guard\n"
         f"guard = Guard({owner!r}, Path({str(tmp_path / 'reaper.log')!r}))\n"
         "fork = os.fork()\n"
-        "print(guard.pid if fork else '', flush=True) if fork else time.sleep(60)\n"
-        "print(fork, flush=True)\n"
+        "if fork: print(fork, flush=True)\n"
         "time.sleep(60)\n"
     )
     with (
-        start(owner) as child,
+        sleeper(owner) as child,
         subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as run,
     ):
         assert run.stdout is not None
-        run.stdout.readline()
         fork = int(run.stdout.readline())
         run.kill()
         assert child.wait(timeout=5) == -signal.SIGTERM

@@ -7,48 +7,43 @@ import sys
 
 from pdtest.launch.kin import OWNER_VARIABLE, Kin, look_up
 
-from .conftest import until
-
-SLEEP = [sys.executable, "-S", "-E", "-c", "import time; time.sleep(60)"]
+from .conftest import sleeper, until
 
 
 def test_the_tag_finds_a_process_in_any_session(owner: str) -> None:
-    env = dict(os.environ) | {OWNER_VARIABLE: owner}
     kin = Kin({OWNER_VARIABLE: owner})
     assert kin.scan() == []
-    with subprocess.Popen(SLEEP, env=env, start_new_session=True) as child:
+    with sleeper(owner) as child:
         until(lambda: [p.pid for p in kin.scan()] == [child.pid], "the tag shows")
         assert Kin({OWNER_VARIABLE: owner, "OTHER": "x"}).scan() == [], "every tag must fit"
         assert Kin({OWNER_VARIABLE: owner[:-1]}).scan() == [], "the whole value must fit"
         kin.scan()[0].send(signal.SIGKILL)
+        assert child.wait(timeout=5) == -signal.SIGKILL
     assert kin.scan() == []
 
 
 def test_the_session_finds_a_process_without_a_tag(owner: str) -> None:
     kin = Kin({OWNER_VARIABLE: owner})
-    with subprocess.Popen(SLEEP, start_new_session=True) as child:
+    with sleeper() as child:
         kin.lead(child.pid)
         assert [p.pid for p in kin.scan()] == [child.pid]
-        child.kill()
     assert kin.scan() == []
 
 
 def test_a_session_that_was_left_is_nobodys(owner: str) -> None:
     kin = Kin({OWNER_VARIABLE: owner})
-    with subprocess.Popen(SLEEP, start_new_session=True) as child:
+    with sleeper() as child:
         kin.lead(child.pid)
         kin.leave(child.pid)
         assert kin.scan() == []
-        child.kill()
 
 
 def test_a_stranger_that_came_by_a_leaders_pid_is_not_kin(owner: str) -> None:
     kin = Kin({OWNER_VARIABLE: owner})
-    with subprocess.Popen(SLEEP, start_new_session=True) as child:
+    with sleeper() as child:
         kin.lead(child.pid)
         kin._leaders[child.pid] -= 1  # as if the leader had been another, started earlier
         assert kin.scan() == []
-        child.kill()
 
 
 def test_the_caller_is_never_among_them(owner: str) -> None:
