@@ -77,7 +77,7 @@ def test_members_do_not_inherit_the_pipe(guard: Guard, owner: str) -> None:
     with sleeper(owner) as child:
         pipe = os.fstat(guard._pipe).st_ino
         fds = Path(f"/proc/{child.pid}/fd")
-        until(lambda: (fds / "0").exists(), "the child runs")
+        until((fds / "0").exists, "the child runs")
         held = [fd.readlink() for fd in fds.iterdir() if fd.is_fifo()]
         assert Path(f"pipe:[{pipe}]") not in held
 
