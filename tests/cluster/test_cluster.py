@@ -37,7 +37,7 @@ def test_a_death_fails_the_start_while_another_member_loads(workshop: Workshop) 
     cluster = workshop.cluster(
         {
             "prefill": {"loads_s": 60.0, "ignores_sigterm": True},
-            "decode": {"says": ["Loading weights", "CUDA out of memory", "bye"], "exits": 3, "loads_s": 0.2},
+            "decode": {"says": ["Loading weights", "CUDA out of memory", "bye"], "exits": 3},
         }
     )
 

@@ -33,11 +33,11 @@ def owner() -> Iterator[str]:
 
 
 @contextmanager
-def sleeper(owner: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def sleeper(owner: str | None = None, *, close_fds: bool = True) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own, tagged when there is an ``owner``. Gone afterwards."""
     env = dict(os.environ) | ({OWNER_VARIABLE: owner} if owner else {})
     program = [sys.executable, "-S", "-E", "-c", "import time; time.sleep(60)"]
-    with subprocess.Popen(program, env=env, start_new_session=True) as process:
+    with subprocess.Popen(program, env=env, start_new_session=True, close_fds=close_fds) as process:
         try:
             yield process
         finally:

@@ -74,7 +74,7 @@ def test_the_reaper_needs_the_standard_library_only() -> None:
 
 
 def test_members_do_not_inherit_the_pipe(guard: Guard, owner: str) -> None:
-    with sleeper(owner) as child:
+    with sleeper(owner, close_fds=False) as child:  # whatever a launcher does, the kernel closes it
         pipe = os.fstat(guard._pipe).st_ino
         fds = Path(f"/proc/{child.pid}/fd")
         until((fds / "0").exists, "the child runs")
