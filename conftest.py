@@ -1,30 +1,24 @@
-"""The repository's own use of pdtest: shapes as a test parameter, and what references they need.
+"""The repository's own use of pdtest: request shapes as a test parameter.
 
 Everything else comes from the installed plugin; nothing here is needed in somebody else's repository.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
 import pytest
 
-from pdtest.client.shapes import SHAPES
-
-if TYPE_CHECKING:
-    from pdtest import Environment, Request
+from pdtest import Prompts, Request
+from pdtest.client.shapes import SHAPES, Bounds, Shape
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests with an argument `shape` run once for each request shape."""
+    """Tests with an argument `shape` run once for each request shape, which they declare to ask."""
     if "shape" in metafunc.fixturenames:
-        metafunc.parametrize("shape", SHAPES, ids=str)
+        metafunc.parametrize("shape", [_parameter(shape) for shape in SHAPES])
 
 
-def pdtest_reference_requests(
-    item: pytest.Item, environment: Environment, seed: str
-) -> Iterable[Request] | None:
-    """Tests say what they will ask the reference with a function beside them, `reference_requests`."""
-    asks = getattr(getattr(item, "obj", None), "reference_requests", None)
-    return asks(item, environment, seed) if asks is not None else None
+def _parameter(shape: Shape) -> object:
+    def build(prompts: Prompts, bounds: Bounds) -> list[Request]:
+        return [shape.make(prompts, bounds)]
+
+    return pytest.param(shape, id=shape.name, marks=pytest.mark.asks(requests=build))

@@ -34,7 +34,7 @@ class Request:
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
-    logprobs: int | None = 1
+    logprobs: int | None = 2
     prompt_logprobs: int | None = None
     stream: bool = False
     seed: int | None = None
@@ -92,7 +92,9 @@ class Request:
         extra = {key: value for key, value in self.extra.items() if key not in _NOT_FOR_PREFILL}
         if "max_completion_tokens" in extra:
             extra["max_completion_tokens"] = 1
-        return replace(self, max_tokens=1, min_tokens=0, stream=False, extra=extra)
+        # One prefill serves all choices. The toy proxy keeps n, and the blocks of all but the last choice
+        # then wait for a decode that never asks, until their lease ends (vLLM 0.32).
+        return replace(self, max_tokens=1, min_tokens=0, n=1, stream=False, extra=extra)
 
     def digest(self) -> str:
         """SHA-256 of what is asked. Equal for requests that must get equal answers.

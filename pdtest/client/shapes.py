@@ -13,9 +13,17 @@ from dataclasses import dataclass
 
 from pdtest.client.prompts import Prompts
 from pdtest.client.request import Request
-from pdtest.environment.schema import Model
 
 _ANSWER = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What a shape must know of the engines: tokens per block and per request, the token that ends."""
+
+    block_size: int
+    max_model_len: int
+    eos_id: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +32,16 @@ class Shape:
 
     name: str
     hides: str
-    make: Callable[[Prompts, Model], Request]
+    make: Callable[[Prompts, Bounds], Request]
 
     def __str__(self) -> str:
         return self.name
 
 
-def _length(name: str, hides: str, length: Callable[[Model], int]) -> Shape:
+def _length(name: str, hides: str, length: Callable[[Bounds], int]) -> Shape:
     """A completion of as many token ids as ``length`` says."""
     return Shape(
-        name=name, hides=hides, make=lambda prompts, model: Request.tokens(prompts.tokens(length(model)))
+        name=name, hides=hides, make=lambda prompts, bounds: Request.tokens(prompts.tokens(length(bounds)))
     )
 
 
@@ -42,25 +50,25 @@ def _variant(name: str, hides: str, **settings: object) -> Shape:
     return Shape(
         name=name,
         hides=hides,
-        make=lambda prompts, model: Request.tokens(prompts.tokens(2 * model.block_size + 5), **settings),
+        make=lambda prompts, bounds: Request.tokens(prompts.tokens(2 * bounds.block_size + 5), **settings),
     )
 
 
 SHAPES: tuple[Shape, ...] = (
     _length("one-token", "nothing to transfer before the last token", lambda _: 1),
-    _length("half-block", "a block that is never full", lambda m: m.block_size // 2),
-    _length("block-1", "rounding down to no block at all", lambda m: m.block_size - 1),
-    _length("block", "the last token is the block's last", lambda m: m.block_size),
-    _length("block+1", "a silent miss: length - 1 is a whole block", lambda m: m.block_size + 1),
-    _length("3-blocks-1", "the tail block is partial", lambda m: 3 * m.block_size - 1),
-    _length("3-blocks", "no tail block", lambda m: 3 * m.block_size),
-    _length("3-blocks+1", "a tail block of one token", lambda m: 3 * m.block_size + 1),
+    _length("half-block", "a block that is never full", lambda b: b.block_size // 2),
+    _length("block-1", "rounding down to no block at all", lambda b: b.block_size - 1),
+    _length("block", "the last token is the block's last", lambda b: b.block_size),
+    _length("block+1", "a silent miss: length - 1 is a whole block", lambda b: b.block_size + 1),
+    _length("3-blocks-1", "the tail block is partial", lambda b: 3 * b.block_size - 1),
+    _length("3-blocks", "no tail block", lambda b: 3 * b.block_size),
+    _length("3-blocks+1", "a tail block of one token", lambda b: 3 * b.block_size + 1),
     _length(
         "many-blocks",
         "order and number of blocks",
-        lambda m: min(20 * m.block_size, m.max_model_len // 2) + 3,
+        lambda b: min(20 * b.block_size, b.max_model_len // 2) + 3,
     ),
-    _length("longest", "limits: the prompt fills the context", lambda m: m.max_model_len - _ANSWER),
+    _length("longest", "limits: the prompt fills the context", lambda b: b.max_model_len - _ANSWER),
     _variant("single-token-answer", "decode's first token is its last", max_tokens=1),
     _variant("min-tokens", "min_tokens must not reach prefill's one token", min_tokens=8, ignore_eos=True),
     _variant("top-5-logprobs", "candidates come from decode, not prefill", logprobs=5),
@@ -68,6 +76,13 @@ SHAPES: tuple[Shape, ...] = (
     _variant("prompt-logprobs", "needs every position, so nothing may be skipped", prompt_logprobs=1),
     _variant("streamed", "chunks: split, duplicated, lost", stream=True),
     _variant("sampled-with-seed", "sampling state starts on decode", temperature=0.8, seed=7),
+    Shape(
+        name="eos-first",
+        hides="prefill's one token ends the answer, and it frees the blocks before decode has them",
+        make=lambda prompts, bounds: Request.tokens(
+            prompts.tokens(2 * bounds.block_size + 5), extra={"logit_bias": {str(bounds.eos_id): 100}}
+        ),
+    ),
     Shape(
         name="text",
         hides="decode tokenizes again",

@@ -58,6 +58,9 @@ class Claim:
     demand: Demand
     #: Bytes of one block over all layers; None where the model's geometry is unknown.
     block_bytes: int | None
+    #: Choices beyond the first of each request (n > 1). All choices fetch the same blocks under one name,
+    #: and prefill takes every reader after the first for a late one (vLLM 0.32, nixl/pull_worker.py).
+    further_choices: int = 0
 
 
 def weigh(window: Window, claim: Claim) -> tuple[Finding, ...]:
@@ -107,6 +110,10 @@ def _failures(window: Window, claim: Claim) -> Iterator[Finding]:
                 Ruling.FAIL,
                 f"{counter.name} on {counter.role} rose by {seen:.0f} ({counter.meaning})",
             )
+    late = claim.contract.evidence.late
+    seen = window.rise(late) if late else None
+    if late and seen and seen > claim.further_choices:
+        yield _finding("late reads", Ruling.FAIL, f"{late.name} rose by {seen:.0f} ({late.meaning})")
 
 
 def _exact(window: Window, check: str, counter: Counter, expected: int, *, proof: bool) -> Finding:

@@ -1,9 +1,9 @@
-"""A gallery of shapes, fired at once and judged one by one.
+"""Requests of many tests fired at once, and judged one by one.
 
-Thirty shapes one after the other take thirty round trips; at once they share the engines' batches.
+Thirty requests one after the other take thirty round trips; at once they share the engines' batches.
 What each answered is its own, but counters are not: they belong to the whole volley. While the
-volley's totals are exact every single handoff moved what it should. When they are not, nobody knows
-whose fault it is, so the shape in question is fired again by itself.
+volley's totals are exact, every single handoff moved what it should. When they are not, nobody knows
+whose fault it is, so a request in question is fired again by itself.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from pdtest.client.handoff import Route
-from pdtest.client.prompts import Prompts
-from pdtest.client.shapes import Shape
-from pdtest.environment.schema import Model
+from pdtest.client.request import Request
 from pdtest.oracle.evidence import settled
 from pdtest.oracle.handoffs import Handoffs
 from pdtest.oracle.volley import Volley
@@ -22,28 +20,31 @@ from pdtest.oracle.volley import Volley
 
 @dataclass
 class Gallery:
-    """The shapes of one environment and route. Made once; fired by whichever test comes first."""
+    """The requests of some tests of one environment and route; whichever test comes first fires them."""
 
-    shapes: tuple[Shape, ...]
+    requests: tuple[Request, ...]
     route: Route
     _volley: Volley | None = field(default=None, repr=False)
 
-    async def all(self, handoff: Handoffs, prompts: Prompts, model: Model) -> Volley:
-        """The volley of all shapes, fired at the first call."""
+    @classmethod
+    def of(cls, requests: Iterable[Request], route: Route) -> Gallery:
+        """A gallery of these requests, each once."""
+        return cls(requests=tuple({request.digest(): request for request in requests}.values()), route=route)
+
+    async def all(self, handoff: Handoffs) -> Volley:
+        """The volley of all, fired at the first call."""
         if self._volley is None:
-            requests = [shape.make(prompts, model) for shape in self.shapes]
-            self._volley = await handoff(*requests, route=self.route)
+            self._volley = await handoff(*self.requests, route=self.route)
         return self._volley
 
-    async def one(self, shape: Shape, handoff: Handoffs, prompts: Prompts, model: Model) -> Volley:
-        """The volley that shows how ``shape`` fared: its part of all, or one of its own."""
-        volley = await self.all(handoff, prompts, model)
+    async def one(self, request: Request, again: Request, handoff: Handoffs) -> Volley:
+        """The volley that shows how ``request`` fared: its part of all, or one of its own.
+
+        ``again`` is a request of the same shape with another prompt, for the second case: the first
+        one's is in decode's prefix cache by now.
+        """
+        volley = await self.all(handoff)
         if not settled(volley.window, volley.claim):
-            return await handoff(shape.make(prompts, model), route=self.route)
-        mine = volley.handoffs[self.shapes.index(shape)]
-        return replace(volley, handoffs=(mine,))
-
-
-def gallery_of(shapes: Iterable[Shape], route: Route) -> Gallery:
-    """A gallery of these shapes, each once, in the order of the catalogue."""
-    return Gallery(shapes=tuple(dict.fromkeys(shapes)), route=route)
+            return await handoff(again, route=self.route)
+        digests = [other.digest() for other in self.requests]
+        return replace(volley, handoffs=(volley.handoffs[digests.index(request.digest())],))

@@ -12,7 +12,7 @@ from pdtest.client.handoff import Handoff, HandoffRunner, Route, TamperWith
 from pdtest.client.request import Request
 from pdtest.environment.schema import Environment, Role
 from pdtest.events.record import Event
-from pdtest.oracle.evidence import Claim
+from pdtest.oracle.evidence import Claim, Reading
 from pdtest.oracle.volley import Volley, demanded, read_engines, settle, total
 from pdtest.wire.contract import Contract
 
@@ -56,8 +56,18 @@ class Handoffs:
 
         Failed requests are recorded, not raised; `oracle.judge` fails them.
         """
-        before = await read_engines(self.engines)
+        before = await self.read()
         handoffs = await asyncio.gather(*(self.send(request, route, tamper) for request in requests))
+        return await self.settle(before, handoffs, cached)
+
+    async def read(self) -> Reading:
+        """The engines' counters as they stand, for a volley that is put together by hand."""
+        return await read_engines(self.engines)
+
+    async def settle(
+        self, before: Reading, handoffs: Sequence[Handoff], cached: int | Sequence[int] = 0
+    ) -> Volley:
+        """The volley of ``handoffs`` that were sent since ``before``, once the counters have caught up."""
         claim = self.claim(handoffs, cached)
         within_s = self.environment.thresholds.settle_s
         window = await settle(self.engines, self.roles, before, claim, within_s)
@@ -79,7 +89,12 @@ class Handoffs:
             demanded(self.contract, handoff, cached_tokens=tokens, block_size=size)
             for handoff, tokens in zip(handoffs, each, strict=True)
         ]
-        return Claim(contract=self.contract, demand=total(demands), block_bytes=self.block_bytes)
+        return Claim(
+            contract=self.contract,
+            demand=total(demands),
+            block_bytes=self.block_bytes,
+            further_choices=sum(handoff.request.n - 1 for handoff in handoffs),
+        )
 
     def _runner(self, route: Route) -> HandoffRunner:
         turn = next(self._turn)

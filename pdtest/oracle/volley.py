@@ -67,7 +67,8 @@ def demanded(contract: Contract, handoff: Handoff, *, cached_tokens: int, block_
         # prompt_logprobs need every position's logits, so vLLM skips the prefix cache and the connector
         # (0.32, v1/request.py, skip_reading_prefix_cache).
         return Demand(transferred=0, cached=0, computed=tokens, blocks=0)
-    return contract.demand(tokens, cached_tokens=cached_tokens, block_size=block_size)
+    one = contract.demand(tokens, cached_tokens=cached_tokens, block_size=block_size)
+    return total([one] * handoff.request.n)  # each choice is a sequence of its own, and fetches for itself
 
 
 def total(demands: Sequence[Demand]) -> Demand:

@@ -8,12 +8,13 @@ from collections.abc import Generator, Mapping
 import pytest
 from _pytest.terminal import TerminalReporter
 
-import pdtest.hookspecs
 from pdtest.cluster.incident import died_later
 from pdtest.environment.catalogue import Catalogue
 from pdtest.plugin import outcomes
 from pdtest.plugin.errors import UnexpectedLogErrors
 from pdtest.plugin.fixtures import (
+    asked,
+    bounds,
     cluster,
     colocated,
     contract,
@@ -21,6 +22,7 @@ from pdtest.plugin.fixtures import (
     endpoints,
     engines,
     environment,
+    gallery,
     handoff,
     http,
     judge,
@@ -30,7 +32,7 @@ from pdtest.plugin.fixtures import (
     prompts,
     proxy,
 )
-from pdtest.plugin.marks import DISRUPTIVE, register
+from pdtest.plugin.marks import DISRUPTIVE, expect_known_issues, register
 from pdtest.plugin.options import add_options
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.selection import all_marks, select
@@ -39,6 +41,8 @@ from pdtest.plugin.wanted import environment_of
 from pdtest.report.failure import Failure
 
 __all__ = [
+    "asked",
+    "bounds",
     "cluster",
     "colocated",
     "contract",
@@ -46,6 +50,7 @@ __all__ = [
     "endpoints",
     "engines",
     "environment",
+    "gallery",
     "handoff",
     "http",
     "judge",
@@ -62,18 +67,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
-def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Hooks for conftest files and other plugins."""
-    pluginmanager.add_hookspecs(pdtest.hookspecs)
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Decide which environments may be used; nothing starts and nothing is written yet."""
     selection = select(config)
     config.stash[SELECTION] = selection
     register(config, all_marks(Catalogue(directories=selection.catalogue.directories)))
     if config.getoption("pdtest_seed") is None:
-        config.option.pdtest_seed = secrets.token_hex(4)
+        config.option.pdtest_seed = secrets.token_hex(4) if not selection.recorded else "recorded"
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -93,6 +93,7 @@ def pytest_itemcollected(item: pytest.Function) -> None:
     if name is not None:
         chosen = item.config.stash[SELECTION].environment(name)
         item.extra_keyword_matches.update(chosen.connector.contract)
+        expect_known_issues(item, chosen)
         # Also for tests that use nothing but `cluster`: their members are watched like all others'.
         item.fixturenames.append("pdtest_record")
 

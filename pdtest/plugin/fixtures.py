@@ -10,11 +10,14 @@ import pytest
 import pytest_asyncio
 
 from pdtest.client.endpoint import Endpoint
+from pdtest.client.handoff import Route
 from pdtest.client.prompts import Prompts
+from pdtest.client.request import Request
+from pdtest.client.shapes import Bounds
 from pdtest.cluster.cluster import Cluster
 from pdtest.environment.schema import ENGINE_ROLES, Environment, ReferenceKind, Role
-from pdtest.models.geometry import Geometry
 from pdtest.oracle.errors import enforce
+from pdtest.oracle.gallery import Gallery
 from pdtest.oracle.handoffs import Handoffs
 from pdtest.oracle.oracle import Oracle
 from pdtest.oracle.parity import Tolerance
@@ -25,7 +28,14 @@ from pdtest.plugin.endpoints import endpoint_of
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.run import Run
 from pdtest.plugin.stash import RECORD
-from pdtest.plugin.wanted import current_run, requests_wanted
+from pdtest.plugin.wanted import (
+    block_bytes,
+    bounds_of,
+    current_run,
+    prompts_of,
+    requests_of,
+    requests_wanted,
+)
 from pdtest.wire.contract import Contract
 from pdtest.wire.registry import contract_for
 
@@ -75,7 +85,42 @@ def contract(environment: Environment) -> Contract:
 @pytest.fixture
 def prompts(request: pytest.FixtureRequest, environment: Environment) -> Prompts:
     """Prompts that no other request shares a prefix with, reproducible by --pdtest-seed."""
-    return prompts_for(request.node.nodeid, environment, current_run(request.config).seed)
+    return prompts_of(request.node, environment, current_run(request.config).seed)
+
+
+@pytest.fixture
+def bounds(environment: Environment) -> Bounds:
+    """Block size, context length and EOS id of the engines under test."""
+    return bounds_of(environment)
+
+
+@pytest.fixture
+def asked(request: pytest.FixtureRequest, environment: Environment) -> list[Request]:
+    """The requests that the test declared with ``@pytest.mark.asks(requests=f)``.
+
+    Declared requests can be answered by the colocated instance before anything else runs, on a box
+    that has no chips left for it (``reference: {kind: recorded}``).
+    """
+    return requests_of(request.node, environment, current_run(request.config).seed)
+
+
+@pytest.fixture
+def gallery(request: pytest.FixtureRequest, environment: Environment, route: Route) -> Gallery:
+    """The requests of this test and of its parameter siblings on this route, to be fired at once."""
+    run, function = current_run(request.config), request.node.function
+    key = (function.__module__, function.__qualname__, environment.name, route)
+    if key not in run.galleries:
+        siblings = [
+            item
+            for item in request.session.items
+            if isinstance(item, pytest.Function)
+            and item.function is function
+            and item.callspec.params["cluster"] == environment.name
+            and item.callspec.params["route"] is route
+        ]
+        requests = [declared for item in siblings for declared in requests_of(item, environment, run.seed)]
+        run.galleries[key] = Gallery.of(requests, route)
+    return run.galleries[key]
 
 
 @pytest_asyncio.fixture(loop_scope="function")
@@ -153,7 +198,6 @@ def handoff(  # noqa: PLR0913, PLR0917 - fixtures are asked for by name
 ) -> Handoffs:
     """Sends requests from prefill to decode and gives a volley to judge.
 
-
     See `pdtest.oracle.handoffs.Handoffs`; ``route=Route.PROXY`` goes through the proxy.
     """
     run = current_run(request.config)
@@ -163,7 +207,7 @@ def handoff(  # noqa: PLR0913, PLR0917 - fixtures are asked for by name
         engines=engines,
         roles={name: cluster.members[name].role for name in engines},
         proxy=proxy,
-        block_bytes=_block_bytes(environment),
+        block_bytes=block_bytes(environment),
         witness=pdtest_record.handoffs.append,
         on_event=run.tell,
         test=request.node.nodeid,
@@ -184,7 +228,9 @@ def oracle(request: pytest.FixtureRequest, environment: Environment, colocated: 
 
 @pytest.fixture
 def judge(request: pytest.FixtureRequest, oracle: Oracle, pdtest_record: TestRecord) -> Judge:
-    """Judges a volley and ends the test unless it passes: ``await judge(volley)``.
+    """Ends the test unless a volley passes.
+
+    Use it as ``await judge(volley)``.
 
     A pass needs answers equal to the colocated ones *and* proof that KV moved.
     """
@@ -198,24 +244,7 @@ def judge(request: pytest.FixtureRequest, oracle: Oracle, pdtest_record: TestRec
     return verdict
 
 
-def prompts_for(nodeid: str, environment: Environment, seed: str) -> Prompts:
-    """The prompts that the test ``nodeid`` gets."""
-    model = environment.model
-    geometry = Geometry.read(model.path, dtype=model.dtype)
-    size = model.vocab_size or (geometry.vocab_size if geometry else None)
-    if size is None:
-        raise pytest.UsageError(
-            f"environment '{environment.name}': the vocabulary's size is unknown; set model.vocab_size"
-        )
-    return Prompts(seed=f"{seed}:{nodeid}", vocab_size=size)
-
-
 def keep(run: Run, record: TestRecord, test: str, verdict: Verdict) -> None:
     """Remember a verdict for the test's report and for verdicts.json."""
     record.verdicts.append(verdict)
     run.keep_verdict(test, verdict)
-
-
-def _block_bytes(environment: Environment) -> int | None:
-    geometry = Geometry.read(environment.model.path, dtype=environment.model.dtype)
-    return geometry.block_bytes(environment.model.block_size) if geometry else None

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from fnmatch import translate
+
 import pytest
 
+from pdtest.environment.schema import Environment
+
 DISRUPTIVE = "disruptive"
+ASKS = "asks"
 
 _OWN = (
     f"{DISRUPTIVE}: members may die or log errors in this test; dead ones are started again for the next",
+    f"{ASKS}(requests=f): what the test will ask, f(prompts, bounds) -> list; the fixture `asked` gives it",
     "nightly: too long for every push",
 )
 
@@ -18,3 +25,12 @@ def register(config: pytest.Config, environment_marks: frozenset[str]) -> None:
         config.addinivalue_line("markers", line)
     for mark in sorted(environment_marks - {line.partition(":")[0] for line in _OWN}):
         config.addinivalue_line("markers", f"{mark}: runs on an environment that has this mark")
+
+
+def expect_known_issues(item: pytest.Item, environment: Environment) -> None:
+    """Mark a test that a known issue of its environment names. Strict: once mended, the entry must go."""
+    for issue in environment.known_issues:
+        # Brackets are part of test ids, not a character class.
+        pattern = translate(issue.tests.replace("[", "[[]"))
+        if re.match(pattern, item.nodeid):
+            item.add_marker(pytest.mark.xfail(reason=issue.why, strict=True))

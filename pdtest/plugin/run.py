@@ -20,6 +20,7 @@ from pdtest.events import Journal
 from pdtest.events.record import Event
 from pdtest.launch.registry import launchers
 from pdtest.models import tiny
+from pdtest.oracle.gallery import Gallery
 from pdtest.oracle.verdict import Verdict
 from pdtest.plugin.errors import ClusterUnavailable, Unschedulable
 from pdtest.plugin.recording import Recording
@@ -45,6 +46,8 @@ class Run:
         self.journal = Journal(self.directory / "events.jsonl")
         self.verdicts: list[dict[str, object]] = []
         self.recordings: dict[str, Recording] = {}
+        #: Requests that several tests fire together, by test function, environment and route.
+        self.galleries: dict[tuple[str, ...], Gallery] = {}
         #: Colocated answers of this run, by environment and request digest.
         self.answers: dict[str, dict[str, Answer]] = {}
         self._selection = selection

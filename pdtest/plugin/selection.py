@@ -14,7 +14,7 @@ from pdtest.client.handoff import Route
 from pdtest.cluster.requirements import unmet
 from pdtest.cluster.vocabulary import vocabulary
 from pdtest.environment.catalogue import Catalogue, default_directories
-from pdtest.environment.schema import Environment, Role
+from pdtest.environment.schema import Environment, ReferenceKind, Role
 from pdtest.errors import PdtestError
 from pdtest.wire.registry import contract_for
 
@@ -43,19 +43,36 @@ class Selection:
     _reasons: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def environment(self, name: str) -> Environment:
-        """The environment of that name. Raises pytest.UsageError with everything wrong in its file."""
+        """The environment of that name. Raises CollectError with everything wrong in its file."""
         if name not in self._loaded:
             try:
                 self._loaded[name] = self.catalogue.load(name)
             except PdtestError as error:
-                raise pytest.UsageError(str(error)) from error
+                raise pytest.Collector.CollectError(str(error)) from error
         return self._loaded[name]
+
+    def require(self) -> None:
+        """Load all. Raises pytest.UsageError, which ends pytest before it collects anything."""
+        for name in self.names:
+            try:
+                self.environment(name)
+            except pytest.Collector.CollectError as error:
+                raise pytest.UsageError(str(error)) from error
 
     def unschedulable(self, name: str) -> tuple[str, ...]:
         """Why it cannot run on this machine; empty when it can."""
         if name not in self._reasons:
             self._reasons[name] = unmet(self.environment(name))
         return self._reasons[name]
+
+    @property
+    def recorded(self) -> bool:
+        """True when references are recorded: prompts must then be the same in every run."""
+        return any(
+            self.environment(name).reference.kind is ReferenceKind.RECORDED
+            for name in self.names
+            if name in self.catalogue.names()
+        )
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Give a test that uses `cluster` one instance per environment, with the environment's marks."""
@@ -80,7 +97,9 @@ def select(config: pytest.Config) -> Selection:
     catalogue = Catalogue(directories=directories, vocabulary=vocabulary())
     named: list[str] = config.getoption("env")
     if named:
-        return Selection(catalogue=catalogue, names=tuple(dict.fromkeys(named)))
+        selection = Selection(catalogue=catalogue, names=tuple(dict.fromkeys(named)))
+        selection.require()
+        return selection
     mentioned = set(re.findall(r"\w+", config.getoption("markexpr") or ""))
     if mentioned:
         everything = Selection(catalogue=catalogue, names=catalogue.names())

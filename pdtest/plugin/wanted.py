@@ -1,15 +1,22 @@
-"""The run of this invocation, and what its tests will ask the reference."""
+"""The run of this invocation, and the requests its tests will make."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from pdtest.client.prompts import Prompts
 from pdtest.client.request import Request
+from pdtest.client.shapes import Bounds
 from pdtest.environment.schema import Environment
+from pdtest.models.geometry import Geometry
+from pdtest.plugin.marks import ASKS
 from pdtest.plugin.run import Run
 from pdtest.plugin.stash import RUN, SELECTION
+
+#: The argument ``requests`` of the mark `asks`.
+Build = Callable[[Prompts, Bounds], Sequence[Request]]
 
 
 def current_run(config: pytest.Config) -> Run:
@@ -25,10 +32,54 @@ def environment_of(item: pytest.Item) -> str | None:
     return callspec.params.get("cluster") if callspec is not None else None
 
 
+def prompts_of(item: pytest.Item, environment: Environment, seed: str) -> Prompts:
+    """The prompts of one test: always the same for one seed, and no other test's."""
+    return Prompts(seed=f"{seed}:{item.nodeid}", vocab_size=_vocab_size(environment))
+
+
+def declared_prompts_of(item: pytest.Item, environment: Environment, seed: str) -> Prompts:
+    """Those of its declared requests, apart from those it asks for while it runs."""
+    return Prompts(seed=f"{seed}:{item.nodeid}:asked", vocab_size=_vocab_size(environment))
+
+
+def requests_of(item: pytest.Item, environment: Environment, seed: str) -> list[Request]:
+    """The requests a test has declared with the mark `asks`, those of its parameters included."""
+    prompts, bounds = declared_prompts_of(item, environment, seed), bounds_of(environment)
+    declared = [mark.kwargs["requests"] for mark in item.iter_markers(ASKS)]
+    return [request for build in declared for request in build(prompts, bounds)]
+
+
 def requests_wanted(session: pytest.Session, environment: Environment, seed: str) -> Iterator[Request]:
-    """What the hook `pdtest_reference_requests` names for the collected tests of an environment."""
+    """What the collected tests of an environment have declared."""
     for item in session.items:
         if environment_of(item) == environment.name:
-            hook = item.ihook.pdtest_reference_requests
-            for requests in hook(item=item, environment=environment, seed=seed):
-                yield from requests or ()
+            yield from requests_of(item, environment, seed)
+
+
+def bounds_of(environment: Environment) -> Bounds:
+    """What shapes must know of an environment's engines."""
+    model = environment.model
+    geometry = Geometry.read(model.path, dtype=model.dtype)
+    return Bounds(
+        block_size=model.block_size,
+        max_model_len=model.max_model_len,
+        # Where the model cannot be read, id 0: no answer then ends early, and both sides agree on that.
+        eos_id=min(geometry.eos_ids, default=0) if geometry else 0,
+    )
+
+
+def block_bytes(environment: Environment) -> int | None:
+    """Bytes of one KV block over all layers and ranks; None where the model cannot be read."""
+    geometry = Geometry.read(environment.model.path, dtype=environment.model.dtype)
+    return geometry.block_bytes(environment.model.block_size) if geometry else None
+
+
+def _vocab_size(environment: Environment) -> int:
+    model = environment.model
+    geometry = Geometry.read(model.path, dtype=model.dtype)
+    size = model.vocab_size or (geometry.vocab_size if geometry else None)
+    if size is None:
+        raise pytest.UsageError(
+            f"environment '{environment.name}': the vocabulary's size is unknown; set model.vocab_size"
+        )
+    return size

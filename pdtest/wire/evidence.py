@@ -56,6 +56,8 @@ class Evidence:
     promised: Counter | None = None
     #: Rise when a transfer fails.
     failures: tuple[Counter, ...] = ()
+    #: Rises when blocks are read that prefill had given up, or given to another reader before.
+    late: Counter | None = None
     #: Rises when the prefill side gives up waiting for the decode side and frees the blocks.
     expired: Counter | None = None
 

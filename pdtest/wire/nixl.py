@@ -112,12 +112,12 @@ _EVIDENCE = Evidence(
             unit="notifications",
             meaning="prefill could not be told that its blocks were read",
         ),
-        Counter(
-            name="vllm:nixl_num_notifications_after_expiry",
-            role=Role.PREFILL,
-            unit="notifications",
-            meaning="blocks were read after prefill had given them up: their content may be another's",
-        ),
+    ),
+    late=Counter(
+        name="vllm:nixl_num_notifications_after_expiry",
+        role=Role.PREFILL,
+        unit="notifications",
+        meaning="blocks were read after prefill had given them up: their content may be another's",
     ),
     expired=Counter(
         name="vllm:nixl_num_kv_expired_reqs",
@@ -171,6 +171,9 @@ class NixlContract:
         Not for requests with ``prompt_logprobs``: for those the scheduler ignores both the prefix
         cache and the connector (skip_reading_prefix_cache), and decode computes everything.
         """
+        if prompt_tokens == 1:
+            # Seen at 0.32: the block is fetched, and its only token is counted as computed.
+            return Demand(transferred=0, cached=0, computed=1, blocks=1)
         reusable = (prompt_tokens - 1) // block_size * block_size
         cached = min(cached_tokens // block_size * block_size, reusable)
         return Demand(
