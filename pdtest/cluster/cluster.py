@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -50,6 +50,8 @@ class Cluster:
     May be used from any thread; one of `start`, `stop` and `restart` runs at a time. A death is
     noticed at once, whatever the callers do meanwhile: it resolves the member's ``died`` and is
     written to the journal. When this process is killed, the members are ended all the same.
+
+    Callbacks added to ``died`` run on the cluster's loop: they must not call back into the cluster.
     """
 
     def __init__(  # noqa: PLR0913 - two things, and by keyword what they need
@@ -239,7 +241,8 @@ class Cluster:
     def _cancel_start(self) -> None:
         cancelled, machinery = self._cancelled, self._machinery
         if cancelled is not None and machinery is not None:
-            machinery.portal.call(cancelled.set)
+            with suppress(RuntimeError):  # the loop has just ended, and the start with it
+                machinery.portal.call(cancelled.set)
 
 
 def _attend(startup: Future[None], members: list[RunningMember], watch: Watch | None) -> None:

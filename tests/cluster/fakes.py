@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,6 @@ class Script(BaseModel):
     loads_s: float = 0.0
     meets: tuple[str, ...] = ()
     exits: int | None = None
-    status: int = 200
     ignores_sigterm: bool = False
     daemon: bool = False
 
@@ -100,7 +102,7 @@ def cluster_of(members: Mapping[str, Mapping[str, Any]], directory: Path, owner:
     )
 
 
-def until(condition: Callable[[], Any], what: str, timeout_s: float = 10.0) -> None:
+def until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
@@ -109,3 +111,25 @@ def until(condition: Callable[[], Any], what: str, timeout_s: float = 10.0) -> N
 
 def survivors(owner: str) -> list[int]:
     return [process.pid for process in Kin({OWNER_VARIABLE: owner}).scan()]
+
+
+class _Refusal(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(503)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+        pass
+
+
+@contextmanager
+def refusing_server() -> Iterator[str]:
+    """The base URL of a server in this process that answers 503 to everything."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Refusal) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

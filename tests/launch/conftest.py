@@ -16,7 +16,7 @@ from pdtest.launch.kin import OWNER_VARIABLE, Kin
 from pdtest.services.service import Command
 
 
-def until(condition: Callable[[], Any], what: str, timeout_s: float = 10.0) -> None:
+def until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"

@@ -56,7 +56,7 @@ def test_after_a_bye_what_runs_keeps_running(guard: Guard, owner: str) -> None:
 def test_the_reaper_ignores_signals_and_is_soon_up(owner: str, tmp_path: Path) -> None:
     began = time.monotonic()
     guard = Guard(owner, tmp_path / "reaper.log")
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 5.0
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         os.kill(guard.pid, number)
     assert guard._process.poll() is None
