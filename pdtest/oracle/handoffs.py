@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pdtest.client.endpoint import Endpoint
 from pdtest.client.handoff import Handoff, HandoffRunner, Route, TamperWith
 from pdtest.client.request import Request
 from pdtest.environment.schema import Environment, Role
 from pdtest.events.record import Event
-from pdtest.oracle.evidence import Claim, Reading
+from pdtest.oracle.evidence import Claim, Reading, Window
 from pdtest.oracle.volley import Volley, demanded, read_engines, settle, total
 from pdtest.wire.contract import Contract
 
@@ -63,6 +63,15 @@ class Handoffs:
     async def read(self) -> Reading:
         """The engines' counters as they stand, for a volley that is put together by hand."""
         return await read_engines(self.engines)
+
+    async def window(self, before: Reading) -> Window:
+        """What the counters did since ``before``, as they stand now."""
+        return Window(before=before, after=await self.read(), roles=self.roles)
+
+    def with_timeout(self, timeout_s: float) -> Handoffs:
+        """The same, giving up on a request after ``timeout_s`` seconds."""
+        engines = {name: replace(endpoint, timeout_s=timeout_s) for name, endpoint in self.engines.items()}
+        return replace(self, engines=engines)
 
     async def settle(
         self, before: Reading, handoffs: Sequence[Handoff], cached: int | Sequence[int] = 0

@@ -31,6 +31,7 @@ from pdtest.plugin.fixtures import (
     prefill,
     prompts,
     proxy,
+    rule,
 )
 from pdtest.plugin.marks import DISRUPTIVE, expect_known_issues, register
 from pdtest.plugin.options import add_options
@@ -59,6 +60,7 @@ __all__ = [
     "prefill",
     "prompts",
     "proxy",
+    "rule",
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import httpx
@@ -22,7 +22,7 @@ from pdtest.oracle.handoffs import Handoffs
 from pdtest.oracle.oracle import Oracle
 from pdtest.oracle.parity import Tolerance
 from pdtest.oracle.reference import BorrowedReference, CachedReference, MemberReference, Reference
-from pdtest.oracle.verdict import Verdict
+from pdtest.oracle.verdict import Finding, Verdict, conclude
 from pdtest.oracle.volley import Volley
 from pdtest.plugin.endpoints import endpoint_of
 from pdtest.plugin.record import TestRecord
@@ -224,6 +224,30 @@ def oracle(request: pytest.FixtureRequest, environment: Environment, colocated: 
         on_event=current_run(request.config).tell,
         test=request.node.nodeid,
     )
+
+
+class Rule(Protocol):
+    """The `rule` fixture."""
+
+    def __call__(self, claim: str, findings: Sequence[Finding]) -> Verdict:
+        """The verdict on ``findings``; raises like `judge`. No proof of a transfer is needed."""
+        ...
+
+
+@pytest.fixture
+def rule(request: pytest.FixtureRequest, pdtest_record: TestRecord) -> Rule:
+    """Ends the test unless its own findings pass, for claims that are not about an answer.
+
+    Use it as ``rule("blocks are released", [Finding(...)])``.
+    """
+    run = current_run(request.config)
+
+    def verdict(claim: str, findings: Sequence[Finding]) -> Verdict:
+        reached = conclude(claim, findings, needs_proof=False)
+        keep(run, pdtest_record, request.node.nodeid, reached)
+        return enforce(reached)
+
+    return verdict
 
 
 @pytest.fixture

@@ -151,6 +151,7 @@ NIXL_TAMPERS = (
     Tamper(
         name="consumed-params",
         imitates="a client or proxy that reuses parameters that were already consumed",
+        spent=True,
         falsify=_consumed_params,
     ),
 )

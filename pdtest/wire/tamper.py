@@ -45,6 +45,8 @@ class Tamper:
     name: str
     imitates: str
     falsify: Falsify = field(repr=False, compare=False)
+    #: True when the other request must have been through its own decode already.
+    spent: bool = False
 
     def apply(self, params: Params, other: Params) -> dict[str, Any] | None:
         """The falsified parameters; None means that none are sent.

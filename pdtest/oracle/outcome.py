@@ -1,0 +1,65 @@
+"""How a request ended whose parameters were falsified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pdtest.client.endpoint import Endpoint
+from pdtest.client.errors import MemberGone, RequestFailed, RequestTimedOut
+from pdtest.client.handoff import Handoff
+from pdtest.client.request import Request
+from pdtest.environment.schema import Outcome
+from pdtest.oracle.oracle import Oracle
+from pdtest.oracle.verdict import Finding, Ruling
+
+#: Allowed where an environment says nothing: a healthy stack answers rightly or says no.
+HEALTHY = frozenset({Outcome.RIGHT, Outcome.ERROR})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """An outcome, and what was seen that makes it one."""
+
+    outcome: Outcome
+    because: str
+
+
+async def outcome_of(handoff: Handoff, oracle: Oracle, decode: Endpoint, alive: Request) -> Ended:
+    """Which of the outcomes a handoff came to.
+
+    ``alive`` is a small request of its own that decode must still answer plainly: an engine may send
+    its error first and die of it a moment later.
+    """
+    gone = await _death(decode, alive)
+    if gone is not None:
+        return Ended(outcome=Outcome.DIES, because=gone)
+    if handoff.answer is None:
+        kind = Outcome.HANG if isinstance(handoff.error, RequestTimedOut) else Outcome.ERROR
+        return Ended(outcome=kind, because=str(handoff.error))
+    findings = await oracle.parity(handoff)
+    wrong = [str(finding) for finding in findings if finding.ruling is not Ruling.PASS]
+    if wrong:
+        return Ended(outcome=Outcome.WRONG, because="; ".join(wrong))
+    return Ended(outcome=Outcome.RIGHT, because="equal to the reference")
+
+
+def permitted(name: str, ended: Ended, allowed: frozenset[Outcome]) -> Finding:
+    """Whether the environment allows that outcome for the tamper ``name``."""
+    ruling = Ruling.PASS if ended.outcome in allowed else Ruling.FAIL
+    expected = " or ".join(sorted(allowed))
+    return Finding(
+        check="outcome",
+        ruling=ruling,
+        text=f"{name}: expected {expected}, seen {ended.outcome}: {ended.because}",
+    )
+
+
+async def _death(decode: Endpoint, alive: Request) -> str | None:
+    try:
+        await decode.generate(alive)
+    except MemberGone as error:
+        return str(error)
+    except RequestFailed as error:
+        # It still runs, but serves nobody: to its users that is the same.
+        return f"decode answers no plain request any more: {error}"
+    return None

@@ -1,0 +1,89 @@
+"""Blocks are given back: after the transfer on both sides, and on prefill when nobody comes for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+import pytest
+
+from pdtest import Environment, Request, Route
+from pdtest.client.endpoint import Endpoint
+from pdtest.oracle.handoffs import Handoffs
+from pdtest.plugin.fixtures import Judge
+
+_USAGE = "vllm:kv_cache_usage_perc"
+
+
+async def _usage(endpoint: Endpoint) -> float:
+    """Share of the KV cache in use, 0 to 1."""
+    usage = (await endpoint.metrics()).gauge(_USAGE)
+    assert usage is not None, f"{endpoint.name} does not export {_USAGE}"
+    return usage
+
+
+async def _idle_again(engines: Mapping[str, Endpoint], within_s: float) -> dict[str, float]:
+    """Usage by member, once all are idle or the time is over."""
+    deadline = time.monotonic() + within_s
+    while True:
+        usage = {name: await _usage(endpoint) for name, endpoint in engines.items()}
+        if not any(usage.values()) or time.monotonic() > deadline:
+            return usage
+        await asyncio.sleep(0.1)
+
+
+async def _rises_to(endpoint: Endpoint, counter: str, value: float, within_s: float) -> float | None:
+    """The counter, once it has reached ``value`` or the time is over: counters are exported with a lag."""
+    deadline = time.monotonic() + within_s
+    while True:
+        seen = (await endpoint.metrics()).total(counter)
+        if seen == value or time.monotonic() > deadline:
+            return seen
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.asks(
+    requests=lambda prompts, bounds: [
+        Request.tokens(prompts.tokens(4 * bounds.block_size + turn)) for turn in range(4)
+    ]
+)
+async def test_both_sides_are_idle_after_the_answers(  # noqa: PLR0913, PLR0917 - fixtures are asked for by name
+    route: Route,
+    asked: list[Request],
+    environment: Environment,
+    engines: Mapping[str, Endpoint],
+    handoff: Handoffs,
+    judge: Judge,
+) -> None:
+    """KV usage returns to nothing on prefill and decode within the environment's `release_s`."""
+    await judge(await handoff(*asked, route=route))
+    usage = await _idle_again(engines, environment.thresholds.release_s)
+    assert not any(usage.values()), f"KV still in use after {environment.thresholds.release_s:g} s: {usage}"
+
+
+async def test_prefill_holds_blocks_for_its_lease_and_no_longer(
+    environment: Environment, prefill: Endpoint, handoff: Handoffs, prompts_of_a_block_and_a_bit: Request
+) -> None:
+    """No decode ever comes: the blocks wait, then the lease ends, is counted, and they are free."""
+    lease, expired = environment.thresholds.lease_s, handoff.contract.evidence.expired
+    if lease is None or expired is None:
+        pytest.skip("this environment declares no lease (thresholds.lease_s), or its connector has none")
+    before = (await prefill.metrics()).total(expired.name)
+    assert before is not None, f"prefill does not export {expired.name}"
+    began = time.monotonic()
+    answer = await prefill.generate(
+        prompts_of_a_block_and_a_bit.for_prefill(),
+        kv_transfer_params=handoff.contract.params_for_prefill(),
+    )
+    assert answer.kv_transfer_params is not None
+    await asyncio.sleep(lease / 2)
+    assert await _usage(prefill) > 0, (
+        f"prefill gave the blocks up {time.monotonic() - began:.1f} s into the lease"
+    )
+    usage = await _idle_again({prefill.name: prefill}, lease / 2 + environment.thresholds.release_s)
+    held = time.monotonic() - began
+    assert not any(usage.values()), f"prefill still holds the blocks {held:.1f} s after its answer"
+    assert held >= lease * 0.9, f"prefill held the blocks for {held:.1f} s only, the lease is {lease:g} s"
+    counted = await _rises_to(prefill, expired.name, before + 1, environment.thresholds.settle_s)
+    assert counted == before + 1, "the expiry was not counted once"
