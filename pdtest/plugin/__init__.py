@@ -103,9 +103,14 @@ def pytest_itemcollected(item: pytest.Function) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Watch the members while a test runs: deaths and errors in logs fail it."""
+    if RUN not in item.config.stash:
+        return (yield)
+    run, disruptive = item.config.stash[RUN], item.get_closest_marker(DISRUPTIVE) is not None
+    run.shaken = True  # unless we get to the end
     result = yield
-    if RECORD in item.stash and item.get_closest_marker(DISRUPTIVE) is None:
+    if RECORD in item.stash and not disruptive:
         _complain(item.stash[RECORD])
+    run.shaken = disruptive
     return result
 
 

@@ -127,7 +127,7 @@ def gallery(request: pytest.FixtureRequest, environment: Environment, route: Rou
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """The HTTP connections of one test."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx.AsyncClient(limits=limits) as client:
+    async with httpx.AsyncClient(limits=limits, trust_env=False) as client:
         yield client
 
 

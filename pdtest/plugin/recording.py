@@ -77,7 +77,7 @@ class Recording:
             async with gate:
                 store.record(request, await endpoint.generate(request), version=version)
 
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(trust_env=False) as http:
             endpoint = endpoint_of(self.cluster, name, http)
             await asyncio.gather(*(keep(endpoint, request) for request in requests))
 
@@ -87,7 +87,7 @@ class Recording:
 
     def _version_of(self, name: str) -> str | None:
         async def ask() -> str | None:
-            async with httpx.AsyncClient() as http:
+            async with httpx.AsyncClient(trust_env=False) as http:
                 return await endpoint_of(self.cluster, name, http).version()
 
         # A loop of its own: tests may be about to run theirs in this thread.

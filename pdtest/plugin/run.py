@@ -14,6 +14,7 @@ import pytest
 from pdtest.client.answer import Answer
 from pdtest.client.request import Request
 from pdtest.cluster.cluster import Cluster
+from pdtest.cluster.health import unwell
 from pdtest.environment.loading import dump_resolved
 from pdtest.environment.schema import Environment, ReferenceKind
 from pdtest.events import Journal
@@ -45,6 +46,8 @@ class Run:
         _point_latest(self.directory)
         self.journal = Journal(self.directory / "events.jsonl")
         self.verdicts: list[dict[str, object]] = []
+        #: Set after a test that failed or was disruptive: its members may run and be of no use.
+        self.shaken = False
         self.recordings: dict[str, Recording] = {}
         #: Requests that several tests fire together, by test function, environment and route.
         self.galleries: dict[tuple[str, ...], Gallery] = {}
@@ -80,10 +83,15 @@ class Run:
             cluster.stop()
 
     def revive(self, cluster: Cluster) -> None:
-        """Start the members again that died during the last test."""
-        for death in cluster.dead():
-            with start_up(self.config, cluster, f"restarting {death.member}") as watch:
-                cluster.restart(death.member, watch=watch)
+        """Start the members again that died; after a test that may have hurt them, the stuck ones too."""
+        hurt = [death.member for death in cluster.dead()]
+        if self.shaken:
+            running = (member for member in cluster.members.values() if member.alive)
+            hurt += unwell(running)
+            self.shaken = False
+        for name in hurt:
+            with start_up(self.config, cluster, f"restarting {name}") as watch:
+                cluster.restart(name, watch=watch)
 
     def tell(self, event: Event) -> None:
         """Append to events.jsonl."""
