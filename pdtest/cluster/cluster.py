@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -19,6 +18,7 @@ from pdtest.cluster.member import RunningMember
 from pdtest.cluster.placement import PlacementError, known, place
 from pdtest.cluster.snapshot import Snapshot
 from pdtest.cluster.supervisor import Supervisor
+from pdtest.environment.api_key import api_key
 from pdtest.environment.schema import Environment, Role
 from pdtest.errors import PdtestError
 from pdtest.events import Journal, MemberDied
@@ -110,6 +110,7 @@ class Cluster:
             StartFailed: a member died, or did not serve in time.
             LaunchError: one could not be started.
             PlacementError: the environment asks for something that does not exist.
+            MissingApiKey: the variable that `api_key_env` names is not set.
             PortTaken: a fixed port belongs to somebody else.
             StartCancelled: another thread called `stop`.
         """
@@ -196,7 +197,7 @@ class Cluster:
                 url=url,
                 service=known(self._services, placement.member.service, name, "service"),
                 launcher=known(self._launchers, placement.member.launcher, name, "launcher"),
-                api_key=_api_key(name, placement.member.api_key_env),
+                api_key=api_key(name, placement.member),
             )
             for name, (placement, url) in placed.items()
         }
@@ -262,15 +263,3 @@ def _snapshot(members: list[RunningMember], began: float) -> Snapshot:
     return Snapshot(
         members=tuple(member.snapshot() for member in members), elapsed_s=time.monotonic() - began
     )
-
-
-def _api_key(name: str, variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    if variable not in os.environ:
-        raise PlacementError(
-            f"the API key of member '{name}' is not set",
-            expected=f"the variable {variable} in the environment pdtest runs in",
-            next_step=f"export {variable}=...",
-        )
-    return os.environ[variable]

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pdtest.environment.api_key import api_key
 from pdtest.environment.schema import Member
-from pdtest.services.api_key import api_key
 from pdtest.services.arguments import flags, text, variables
 from pdtest.services.diagnoses import COMMON
+from pdtest.services.errors import RenderError
 from pdtest.services.files import rendered_files
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
@@ -21,7 +22,11 @@ class CommandOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    argv: list[str] = Field(min_length=1, description="program and first arguments; `args:` are appended")
+    # Optional, for members that are attached to. Those that are started need it: see `render`.
+    argv: list[str] = Field(
+        default=[],
+        description="program and first arguments; `args:` are appended. Not needed with launcher: attach",
+    )
     ready_path: str = Field(default="/", description="path on the http port, or a whole URL, to probe")
     ready_status: list[int] = Field(default=[200], description="statuses that mean ready")
     ports: list[str] = Field(default=[], description="names of further ports to lease")
@@ -43,9 +48,17 @@ class CommandService:
         return {"http": 1} | dict.fromkeys(options.ports, 1) | dict.fromkeys(member.ports, 1)
 
     def render(self, placement: Placement) -> Command:
-        """The options' argv with the member's args behind it."""
+        """The options' argv with the member's args behind it. Raises RenderError when there is none."""
         options = CommandOptions.model_validate(placement.member.options)
-        key = api_key(placement.member)
+        if not options.argv:
+            raise RenderError(
+                f"member '{placement.name}' has no command to run",
+                where=f"members.{placement.name}.options.argv",
+                expected="a list: the program and its first arguments",
+                seen="nothing",
+                next_step="add it, or set launcher: attach and a url if the program runs already",
+            )
+        key = api_key(placement.name, placement.member)
         argv = [text(part) for part in resolved(options.argv, placement)]
         return Command(
             argv=(*argv, *flags(resolved(placement.member.args, placement))),

@@ -14,10 +14,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pdtest.environment.api_key import api_key
 from pdtest.environment.schema import Member
-from pdtest.services.api_key import api_key
 from pdtest.services.arguments import flags, variables
 from pdtest.services.diagnoses import COMMON
+from pdtest.services.errors import RenderError
 from pdtest.services.files import rendered_files
 from pdtest.services.proxy_peers import prefills_and_decodes
 from pdtest.services.references import resolved
@@ -29,7 +30,9 @@ class ToyProxyOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    script: str = Field(description="path of the proxy script")
+    script: str | None = Field(
+        default=None, description="path of the proxy script. Not needed with launcher: attach"
+    )
     python: str = Field(default=sys.executable, description="interpreter that runs it")
     ready_path: str = Field(default="/healthcheck", description="path that answers 200 when it serves")
 
@@ -54,7 +57,15 @@ class ToyProxyService:
         """The script with all prefill and decode members as paired lists."""
         member = placement.member
         options = ToyProxyOptions.model_validate(member.options)
-        key = api_key(member)
+        key = api_key(placement.name, member)
+        if not options.script:
+            raise RenderError(
+                f"proxy '{placement.name}' has no script to run",
+                where=f"members.{placement.name}.options.script",
+                expected="the path of a script with the toy proxy's flags",
+                seen="nothing",
+                next_step="add it, or set launcher: attach and a url if the proxy runs already",
+            )
         script = str(resolved(options.script, placement))
         return Command(
             argv=(options.python, script, *flags(_arguments(placement) | member.args)),

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pdtest.environment.api_key import api_key
 from pdtest.environment.schema import DeviceKind, Member
-from pdtest.services.api_key import api_key
 from pdtest.services.arguments import flags, variables
 from pdtest.services.diagnoses import COMMON
 from pdtest.services.engine_flags import refuse_owned
@@ -89,7 +89,7 @@ class VllmService:
         member = placement.member
         refuse_owned(placement.name, member.args)
         options = VllmOptions.model_validate(member.options)
-        key = api_key(member)
+        key = api_key(placement.name, member)
         environment = _device_variables(placement) | _side_channel(placement)
         if key:
             environment["VLLM_API_KEY"] = key  # not --api-key: a command line is visible to everyone

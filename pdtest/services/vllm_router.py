@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pdtest.environment.api_key import api_key
 from pdtest.environment.schema import Member
-from pdtest.services.api_key import api_key
 from pdtest.services.arguments import flags, variables
 from pdtest.services.diagnoses import COMMON
 from pdtest.services.files import rendered_files
@@ -55,7 +55,7 @@ class VllmRouterService:
         """The router's command line; each instance is a `--prefill` or `--decode` of its own."""
         member = placement.member
         options = VllmRouterOptions.model_validate(member.options)
-        key = api_key(member)
+        key = api_key(placement.name, member)
         structure: dict[str, Any] = {
             "host": placement.address,
             "port": placement.ports["http"],

@@ -1,22 +1,9 @@
 from __future__ import annotations
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdtest.client.secrets import MissingApiKey, api_key, mask, mask_json
-
-
-def test_key_comes_from_the_variable_the_member_names() -> None:
-    assert api_key("decode", "KEY", {"KEY": "s3cret"}) == "s3cret"
-    assert api_key("decode", None, {}) is None
-
-
-@pytest.mark.parametrize("environ", [{}, {"KEY": ""}])
-def test_variable_that_is_not_set(environ: dict[str, str]) -> None:
-    with pytest.raises(MissingApiKey, match="api_key_env") as caught:
-        api_key("decode", "KEY", environ)
-    assert (caught.value.member, caught.value.variable) == ("decode", "KEY")
+from pdtest.client.secrets import mask, mask_json
 
 
 def test_longer_secret_goes_first() -> None:

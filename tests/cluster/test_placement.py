@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pdtest.cluster.placement import PlacementError, place
+from pdtest.environment.api_key import MissingApiKey
 from pdtest.environment.schema import Host, Role
 from pdtest.launch.lease import PortLeases, PortTaken
 from pdtest.launch.registry import launchers
@@ -120,7 +121,7 @@ def test_a_port_that_a_stranger_serves_is_refused(workshop: Workshop) -> None:
 def test_an_api_key_that_is_not_set_is_named(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FAKE_API_KEY", raising=False)
     cluster = workshop.cluster({"decode": {"api_key_env": "FAKE_API_KEY"}})
-    with pytest.raises(PlacementError, match="API key of member 'decode'"):
+    with pytest.raises(MissingApiKey, match="'decode' takes its API key from FAKE_API_KEY"):
         cluster.start()
     monkeypatch.setenv("FAKE_API_KEY", "hunter2")
     cluster.start()
