@@ -15,14 +15,21 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from pdtest.environment.api_key import api_key
-from pdtest.environment.schema import Member
+from pdtest.environment.schema import Member, Role
 from pdtest.services.arguments import flags, variables
 from pdtest.services.diagnoses import COMMON
 from pdtest.services.errors import RenderError
 from pdtest.services.files import rendered_files
+from pdtest.services.owned_flags import LISTENER, refuse_owned
 from pdtest.services.proxy_peers import prefills_and_decodes
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Peer, Placement, Probe, Stage
+
+_OWNED = {
+    **LISTENER,
+    **dict.fromkeys(("prefiller-hosts", "prefiller-ports"), f"members with role: {Role.PREFILL}"),
+    **dict.fromkeys(("decoder-hosts", "decoder-ports"), f"members with role: {Role.DECODE}"),
+}
 
 
 class ToyProxyOptions(BaseModel):
@@ -57,18 +64,11 @@ class ToyProxyService:
         """The script with all prefill and decode members as paired lists."""
         member = placement.member
         options = ToyProxyOptions.model_validate(member.options)
+        refuse_owned(placement.name, member.args, _OWNED)
         key = api_key(placement.name, member)
-        if not options.script:
-            raise RenderError(
-                f"proxy '{placement.name}' has no script to run",
-                where=f"members.{placement.name}.options.script",
-                expected="the path of a script with the toy proxy's flags",
-                seen="nothing",
-                next_step="add it, or set launcher: attach and a url if the proxy runs already",
-            )
-        script = str(resolved(options.script, placement))
+        arguments = _structure(placement) | dict(resolved(member.args, placement))
         return Command(
-            argv=(options.python, script, *flags(_arguments(placement) | member.args)),
+            argv=(options.python, _script(options, placement), *flags(arguments)),
             # The toy proxy sends this key on to the engines.
             env=({"OPENAI_API_KEY": key} if key else {}) | variables(resolved(member.env, placement)),
             files=rendered_files(placement),
@@ -81,7 +81,19 @@ class ToyProxyService:
         return Probe(url=placement.url + options.ready_path)
 
 
-def _arguments(placement: Placement) -> dict[str, Any]:
+def _script(options: ToyProxyOptions, placement: Placement) -> str:
+    if not options.script:
+        raise RenderError(
+            f"proxy '{placement.name}' has no script to run",
+            where=f"members.{placement.name}.options.script",
+            expected="the path of a script with the toy proxy's flags",
+            seen="nothing",
+            next_step="add it, or set launcher: attach and a url if the proxy runs already",
+        )
+    return str(resolved(options.script, placement))
+
+
+def _structure(placement: Placement) -> dict[str, Any]:
     prefills, decodes = prefills_and_decodes(placement)
     return {
         "host": placement.address,

@@ -13,14 +13,22 @@ from pdtest.environment.api_key import api_key
 from pdtest.environment.schema import DeviceKind, Member
 from pdtest.services.arguments import flags, variables
 from pdtest.services.diagnoses import COMMON
-from pdtest.services.engine_flags import refuse_owned
 from pdtest.services.errors import RenderError
 from pdtest.services.files import rendered_files
 from pdtest.services.kv_transfer import TRANSFERRING, kv_transfer_config
+from pdtest.services.owned_flags import LISTENER, refuse_owned
 from pdtest.services.references import model_path, resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
 from pdtest.services.vllm_diagnoses import VLLM
 
+_OWNED = {
+    **LISTENER,
+    "model": "model.path",
+    "served-model-name": "model.served_name",
+    "revision": "model.revision",
+    "kv-transfer-config": "connector",
+    "api-key": "members.<name>.api_key_env",
+}
 #: Which variable makes a device visible to vLLM. CPU cores are bound per tensor-parallel rank.
 _VISIBILITY = {
     DeviceKind.CUDA: "CUDA_VISIBLE_DEVICES",
@@ -87,7 +95,7 @@ class VllmService:
     def render(self, placement: Placement) -> Command:
         """The server's command line. Raises RenderError on contradictions."""
         member = placement.member
-        refuse_owned(placement.name, member.args)
+        refuse_owned(placement.name, member.args, _OWNED)
         options = VllmOptions.model_validate(member.options)
         key = api_key(placement.name, member)
         environment = _device_variables(placement) | _side_channel(placement)

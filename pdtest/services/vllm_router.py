@@ -9,14 +9,24 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from pdtest.environment.api_key import api_key
-from pdtest.environment.schema import Member
+from pdtest.environment.schema import Member, Role
 from pdtest.services.arguments import flags, variables
 from pdtest.services.diagnoses import COMMON
 from pdtest.services.files import rendered_files
+from pdtest.services.owned_flags import LISTENER, refuse_owned
 from pdtest.services.programs import find_program
 from pdtest.services.proxy_peers import prefills_and_decodes
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
+
+_OWNED = {
+    **LISTENER,
+    "prometheus-host": "hosts.<name>.address",
+    "prometheus-port": "members.<name>.ports.prometheus",
+    "prefill": f"members with role: {Role.PREFILL}",
+    "decode": f"members with role: {Role.DECODE}",
+    "vllm-pd-disaggregation": "the service, vllm-router",
+}
 
 
 class VllmRouterOptions(BaseModel):
@@ -55,6 +65,7 @@ class VllmRouterService:
         """The router's command line; each instance is a `--prefill` or `--decode` of its own."""
         member = placement.member
         options = VllmRouterOptions.model_validate(member.options)
+        refuse_owned(placement.name, member.args, _OWNED)
         key = api_key(placement.name, member)
         structure: dict[str, Any] = {
             "host": placement.address,

@@ -7,27 +7,25 @@ from typing import Any
 
 from pdtest.services.errors import RenderError
 
-#: Flag -> where it is said instead.
-OWNED = {
+#: Of every program that listens: flag -> where it is said instead.
+LISTENER: Mapping[str, str] = {
     "host": "hosts.<name>.address",
     "port": "members.<name>.ports.http",
-    "model": "model.path",
-    "served-model-name": "model.served_name",
-    "revision": "model.revision",
-    "kv-transfer-config": "connector",
-    "api-key": "members.<name>.api_key_env",
 }
 
 
-def refuse_owned(member: str, args: Mapping[str, Any]) -> None:
-    """Raise RenderError for an argument that another part of the file already decides."""
+def refuse_owned(member: str, args: Mapping[str, Any], owned: Mapping[str, str]) -> None:
+    """Raise RenderError for an argument that another part of the file already decides.
+
+    ``owned`` gives for each such flag where it is said instead.
+    """
     for flag in args:
         name = flag.replace("_", "-")
-        if name in OWNED:
+        if name in owned:
             raise RenderError(
                 f"member '{member}' sets --{name} under args",
                 where=f"members.{member}.args.{flag}",
-                expected=f"the value under {OWNED[name]}, from which pdtest renders --{name}",
+                expected=f"what {owned[name]} says, from which pdtest renders --{name}",
                 seen=f"{flag}: {args[flag]!r}",
                 next_step="remove the line under args",
             )
