@@ -45,11 +45,7 @@ class MemberLog:
 
     def since(self, mark: LogMark) -> list[str]:
         """Lines written after ``mark``, file by file."""
-        return [
-            line
-            for path in self.paths
-            for line in to_lines(_read_from(path, mark.offsets.get(path, 0)), self.secrets)
-        ]
+        return [line for path in self.paths for line in self._lines(path, mark)]
 
     def tail(self, count: int = 25, *, since: LogMark | None = None) -> list[str]:
         """The last ``count`` lines of the captured output, after ``since``, that are not blank."""
@@ -61,7 +57,10 @@ class MemberLog:
 
     def errors_since(self, mark: LogMark, rules: LogRules) -> list[str]:
         """Lines after ``mark`` that are errors by ``rules``."""
-        return [line for line in self.since(mark) if rules.is_error(line)]
+        return [error for path in self.paths for error in rules.errors(self._lines(path, mark))]
+
+    def _lines(self, path: Path, mark: LogMark) -> list[str]:
+        return to_lines(_read_from(path, mark.offsets.get(path, 0)), self.secrets)
 
     def _last(self, path: Path, count: int, since: LogMark | None) -> list[str]:
         offset = since.offsets.get(path, 0) if since else 0

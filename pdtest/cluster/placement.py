@@ -13,7 +13,7 @@ from pdtest.environment.schema import Environment, Member
 from pdtest.errors import PdtestError
 from pdtest.launch.launcher import Launcher
 from pdtest.launch.lease import PortLeases
-from pdtest.services.service import Peer, Placement, Service
+from pdtest.services.service import Peer, Placement, Service, base_url
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _Kind = TypeVar("_Kind", Service, Launcher)
@@ -33,14 +33,8 @@ class _Site:
     ports: Mapping[str, int]
 
     def url(self, member: Member) -> str:
-        """The member's base URL; the first port stands in where a program speaks no HTTP."""
-        if member.url or not self.ports:
-            return member.url or ""
-        scheme, port = (
-            ("http", self.ports["http"]) if "http" in self.ports else ("tcp", min(self.ports.values()))
-        )
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{scheme}://{host}:{port}"
+        """The member's base URL."""
+        return base_url(member, self.address, self.ports)
 
 
 def place(

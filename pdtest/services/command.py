@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pdtest.environment.api_key import api_key
 from pdtest.environment.schema import Member
-from pdtest.services.arguments import flags, text, variables
+from pdtest.services.arguments import flags, variables
 from pdtest.services.diagnoses import COMMON
 from pdtest.services.errors import RenderError
 from pdtest.services.files import rendered_files
@@ -20,7 +20,7 @@ from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Pro
 class CommandOptions(BaseModel):
     """Options of a `command` member."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     # Optional, for members that are attached to. Those that are started need it: see `render`.
     argv: list[str] = Field(
@@ -49,7 +49,7 @@ class CommandService:
 
     def render(self, placement: Placement) -> Command:
         """The options' argv with the member's args behind it. Raises RenderError when there is none."""
-        options = CommandOptions.model_validate(placement.member.options)
+        options = _options(placement)
         if not options.argv:
             raise RenderError(
                 f"member '{placement.name}' has no command to run",
@@ -59,9 +59,8 @@ class CommandService:
                 next_step="add it, or set launcher: attach and a url if the program runs already",
             )
         key = api_key(placement.name, placement.member)
-        argv = [text(part) for part in resolved(options.argv, placement)]
         return Command(
-            argv=(*argv, *flags(resolved(placement.member.args, placement))),
+            argv=(*options.argv, *flags(resolved(placement.member.args, placement))),
             env=variables(resolved(placement.member.env, placement)),
             files=rendered_files(placement),
             secrets=frozenset({key} if key else ()),
@@ -69,7 +68,11 @@ class CommandService:
 
     def probe(self, placement: Placement) -> Probe:
         """The options' ready path."""
-        options = CommandOptions.model_validate(placement.member.options)
-        path = str(resolved(options.ready_path, placement))
+        options = _options(placement)
+        path = options.ready_path
         url = path if "://" in path else placement.url + path
         return Probe(url=url, accept=frozenset(options.ready_status))
+
+
+def _options(placement: Placement) -> CommandOptions:
+    return CommandOptions.model_validate(resolved(placement.member.options, placement))

@@ -12,7 +12,7 @@ To add one: a file in this room with a class of this shape, and a line in `regis
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -52,7 +52,16 @@ class Placement:
     @property
     def url(self) -> str:
         """Base URL of the member's HTTP port."""
-        return self.member.url or f"http://{self.address}:{self.ports['http']}"
+        return base_url(self.member, self.address, self.ports)
+
+
+def base_url(member: Member, address: str, ports: Mapping[str, int]) -> str:
+    """Where a member answers; the first port stands in where a program speaks no HTTP."""
+    if member.url or not ports:
+        return member.url or ""
+    scheme, port = ("http", ports["http"]) if "http" in ports else ("tcp", min(ports.values()))
+    host = f"[{address}]" if ":" in address else address
+    return f"{scheme}://{host}:{port}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,14 +106,34 @@ class Diagnosis:
 
 @dataclass(frozen=True, kw_only=True)
 class LogRules:
-    """Which log lines are errors, and which of those are harmless for this program."""
+    """Which log lines are errors, and which of those are harmless for this program.
+
+    ``ending`` is a line that a program writes when it is told to end: what it complains of from there
+    on comes of ending. ``beginning`` is the line with which its next start makes up for that.
+    """
 
     error: re.Pattern[str]
     harmless: tuple[re.Pattern[str], ...] = ()
+    ending: re.Pattern[str] | None = None
+    beginning: re.Pattern[str] | None = None
+
+    def errors(self, lines: Iterable[str]) -> list[str]:
+        """The errors among successive ``lines`` of one log that are not harmless."""
+        found: list[str] = []
+        ends = False
+        for line in lines:
+            ends = _says(self.ending, line) or (ends and not _says(self.beginning, line))
+            if not ends and self.is_error(line):
+                found.append(line)
+        return found
 
     def is_error(self, line: str) -> bool:
         """True for an error line that is not on the list of harmless ones."""
         return bool(self.error.search(line)) and not any(p.search(line) for p in self.harmless)
+
+
+def _says(pattern: re.Pattern[str] | None, line: str) -> bool:
+    return bool(pattern and pattern.search(line))
 
 
 class Service(Protocol):

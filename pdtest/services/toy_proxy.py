@@ -35,7 +35,7 @@ _OWNED = {
 class ToyProxyOptions(BaseModel):
     """Options of a `toy-proxy` member."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     script: str | None = Field(
         default=None, description="path of the proxy script. Not needed with launcher: attach"
@@ -63,12 +63,12 @@ class ToyProxyService:
     def render(self, placement: Placement) -> Command:
         """The script with all prefill and decode members as paired lists."""
         member = placement.member
-        options = ToyProxyOptions.model_validate(member.options)
+        options = ToyProxyOptions.model_validate(resolved(member.options, placement))
         refuse_owned(placement.name, member.args, _OWNED)
         key = api_key(placement.name, member)
         arguments = _structure(placement) | dict(resolved(member.args, placement))
         return Command(
-            argv=(options.python, _script(options, placement), *flags(arguments)),
+            argv=(options.python, _script(options, placement.name), *flags(arguments)),
             # The toy proxy sends this key on to the engines.
             env=({"OPENAI_API_KEY": key} if key else {}) | variables(resolved(member.env, placement)),
             files=rendered_files(placement),
@@ -77,20 +77,20 @@ class ToyProxyService:
 
     def probe(self, placement: Placement) -> Probe:
         """The options' ready path, `/healthcheck` on all scripts known so far."""
-        options = ToyProxyOptions.model_validate(placement.member.options)
+        options = ToyProxyOptions.model_validate(resolved(placement.member.options, placement))
         return Probe(url=placement.url + options.ready_path)
 
 
-def _script(options: ToyProxyOptions, placement: Placement) -> str:
+def _script(options: ToyProxyOptions, name: str) -> str:
     if not options.script:
         raise RenderError(
-            f"proxy '{placement.name}' has no script to run",
-            where=f"members.{placement.name}.options.script",
+            f"proxy '{name}' has no script to run",
+            where=f"members.{name}.options.script",
             expected="the path of a script with the toy proxy's flags",
             seen="nothing",
             next_step="add it, or set launcher: attach and a url if the proxy runs already",
         )
-    return str(resolved(options.script, placement))
+    return options.script
 
 
 def _structure(placement: Placement) -> dict[str, Any]:

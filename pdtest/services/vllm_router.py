@@ -32,7 +32,7 @@ _OWNED = {
 class VllmRouterOptions(BaseModel):
     """Options of a `vllm-router` member. Policies and retries are plain `args:`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     executable: str = Field(default="vllm-router", description="program name or path")
 
@@ -64,7 +64,7 @@ class VllmRouterService:
     def render(self, placement: Placement) -> Command:
         """The router's command line; each instance is a `--prefill` or `--decode` of its own."""
         member = placement.member
-        options = VllmRouterOptions.model_validate(member.options)
+        options = VllmRouterOptions.model_validate(resolved(member.options, placement))
         refuse_owned(placement.name, member.args, _OWNED)
         key = api_key(placement.name, member)
         structure: dict[str, Any] = {
