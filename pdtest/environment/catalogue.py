@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pdtest.environment.extends import SUFFIXES
+from pdtest.environment.extends import SUFFIXES, Composer
 from pdtest.environment.loading import load
 from pdtest.environment.nearest import suggestion
 from pdtest.environment.schema import Environment
@@ -75,6 +76,16 @@ class Catalogue:
             variables=variables,
             search=self.directories,
         )
+
+    def marks(self, name: str) -> frozenset[str]:
+        """Its marks, also when nothing else in it is fit for use yet: variables may not be set here."""
+        composer = Composer(search=self.directories, variables=os.environ)
+        try:
+            marks = composer.compose(self.file(name)).child("marks")
+        except PdtestError:
+            return frozenset()
+        written = marks.data() if marks else []
+        return frozenset(mark for mark in written if isinstance(mark, str)) if written else frozenset()
 
 
 def default_directories(rootdir: Path) -> tuple[Path, ...]:

@@ -30,6 +30,7 @@ class ReferenceMissing(PdtestError):
 
 def enforce(verdict: Verdict) -> Verdict:
     """Return a pass; raise Failed or Inconclusive for anything else."""
+    __tracebackhide__ = True
     if verdict.ruling is Ruling.FAIL:
         raise Failed(verdict)
     if verdict.ruling is Ruling.INCONCLUSIVE:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 
 import pytest
 from _pytest.terminal import TerminalReporter
 
-from pdtest.cluster.incident import died_later
-from pdtest.environment.catalogue import Catalogue
+from pdtest.cluster.incident import MemberIncident, died_later
 from pdtest.plugin import outcomes
 from pdtest.plugin.errors import UnexpectedLogErrors
 from pdtest.plugin.fixtures import (
@@ -33,12 +32,13 @@ from pdtest.plugin.fixtures import (
     proxy,
     rule,
 )
+from pdtest.plugin.junit import keep_junit
 from pdtest.plugin.marks import DISRUPTIVE, expect_known_issues, register
 from pdtest.plugin.options import add_options
 from pdtest.plugin.record import TestRecord
-from pdtest.plugin.selection import all_marks, select
+from pdtest.plugin.selection import select
 from pdtest.plugin.stash import RECORD, RUN, SELECTION
-from pdtest.plugin.wanted import environment_of
+from pdtest.plugin.wanted import current_run, environment_of
 from pdtest.report.failure import Failure
 
 __all__ = [
@@ -73,15 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Decide which environments may be used; nothing starts and nothing is written yet."""
     selection = select(config)
     config.stash[SELECTION] = selection
-    register(config, all_marks(Catalogue(directories=selection.catalogue.directories)))
+    register(config, selection.marks())
     if config.getoption("pdtest_seed") is None:
         config.option.pdtest_seed = secrets.token_hex(4) if not selection.recorded else "recorded"
-
-
-def pytest_report_header(config: pytest.Config) -> str:
-    """What a run depends on, in pytest's header."""
-    names = ", ".join(config.stash[SELECTION].names)
-    return f"pdtest: environment {names}, seed {config.getoption('pdtest_seed')}"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -98,6 +92,23 @@ def pytest_itemcollected(item: pytest.Function) -> None:
         expect_known_issues(item, chosen)
         # Also for tests that use nothing but `cluster`: their members are watched like all others'.
         item.fixturenames.append("pdtest_record")
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> str | None:
+    """What a run depends on. Nothing where no test needs an environment, or under --quiet."""
+    names = dict.fromkeys(filter(None, map(environment_of, items)))
+    if not names or config.get_verbosity() < 0:
+        return None
+    return f"pdtest: {_noun(names)} {', '.join(names)}, seed {config.getoption('pdtest_seed')}"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Make the run's directory, if anything is to be run in it: sessions without a cluster leave no trace."""
+    config = session.config
+    stays_here = hasattr(config, "workerinput") or config.option.collectonly
+    broken = session.testsfailed and not config.option.continue_on_collection_errors
+    if not stays_here and not broken and any(map(environment_of, session.items)):
+        keep_junit(config, current_run(config).directory)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -130,6 +141,11 @@ def pytest_runtest_makereport(
             verdicts=record.verdicts,
             marks=record.marks,
         )
+        report.sections += [
+            (f"what became of {death.member}", str(died_later(record.cluster.members[death.member], death)))
+            for death in record.cluster.dead()
+            if not isinstance(call.excinfo and call.excinfo.value, MemberIncident)
+        ]
         report.sections.append(("pdtest", failure.write(item.config.stash[RUN].directory)))
     return report
 
@@ -145,7 +161,8 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     """Say what is left open and where everything is kept."""
     outcomes.summarize(terminalreporter, config.stash[SELECTION])
     if RUN in config.stash:
-        terminalreporter.line(f"pdtest: run directory {config.stash[RUN].directory}")
+        run = config.stash[RUN]
+        terminalreporter.line(f"pdtest: seed {run.seed}, run directory {run.directory}")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -166,6 +183,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Close the run also when the session never came to its end."""
     if RUN in config.stash:
         config.stash[RUN].close()
+
+
+def _noun(names: Collection[str]) -> str:
+    return "environment" if len(names) == 1 else "environments"
 
 
 def _complain(record: TestRecord) -> None:

@@ -49,3 +49,16 @@ class ClusterUnavailable(PdtestError):
             seen=str(cause).splitlines()[0] if str(cause) else type(cause).__name__,
             next_step="see the first error of this environment above",
         )
+
+
+class NotAcrossWorkers(PdtestError):
+    """Each pytest-xdist worker would start members of its own, on chips that are there once."""
+
+    title = "clusters and workers"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a cluster cannot be shared by pytest-xdist's workers yet",
+            seen="pytest -n, so each worker would start every member once more",
+            next_step="run the tests that use a cluster without -n (or with -n 0)",
+        )

@@ -243,6 +243,7 @@ def rule(request: pytest.FixtureRequest, pdtest_record: TestRecord) -> Rule:
     run = current_run(request.config)
 
     def verdict(claim: str, findings: Sequence[Finding]) -> Verdict:
+        __tracebackhide__ = True
         reached = conclude(claim, findings, needs_proof=False)
         keep(run, pdtest_record, request.node.nodeid, reached)
         return enforce(reached)
@@ -261,6 +262,7 @@ def judge(request: pytest.FixtureRequest, oracle: Oracle, pdtest_record: TestRec
     run = current_run(request.config)
 
     async def verdict(volley: Volley, claim: str = "equal to colocated, with KV moved") -> Verdict:
+        __tracebackhide__ = True
         reached = await oracle.judge(volley, claim)
         keep(run, pdtest_record, request.node.nodeid, reached)
         return enforce(reached)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+from _pytest._code.code import ReprFileLocation, TerminalRepr
+from _pytest._io import TerminalWriter
 from _pytest.terminal import TerminalReporter
 
+from pdtest.cluster.incident import MemberIncident
 from pdtest.errors import PdtestError
 from pdtest.oracle.errors import Inconclusive
-from pdtest.plugin.errors import Unschedulable
+from pdtest.plugin.errors import UnexpectedLogErrors, Unschedulable
 from pdtest.plugin.selection import Selection
 
 INCONCLUSIVE = "inconclusive"
@@ -17,10 +20,25 @@ UNSCHEDULABLE = "unschedulable"
 _LETTERS = {INCONCLUSIVE: "I", UNSCHEDULABLE: "U"}
 
 
+class _Message(TerminalRepr):
+    """A report that is a message: ``in_short`` for pytest's short test summary."""
+
+    def __init__(self, in_short: str, text: str) -> None:
+        self.text = text
+        self.reprcrash = ReprFileLocation(path="", lineno=0, message=in_short)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def toterminal(self, tw: TerminalWriter) -> None:
+        """The text, as pytest shows what failed."""
+        tw.line(self.text, red=True)
+
+
 def classify(config: pytest.Config, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Note on the report which of the two it is, and make it count as it should."""
     error = call.excinfo.value if call.excinfo else None
-    if isinstance(error, Inconclusive):
+    if isinstance(error, Inconclusive) and not hasattr(report, "wasxfail"):
         report.pdtest_outcome = INCONCLUSIVE  # type: ignore[attr-defined]
         # A failure to everyone who only knows pytest's outcomes: JUnit, xdist, the exit code.
         report.outcome = "passed" if config.getoption("allow_inconclusive") else "failed"
@@ -32,7 +50,13 @@ def classify(config: pytest.Config, call: pytest.CallInfo[None], report: pytest.
         # The message says it all; the way it took through fixtures is noise, and so is saying it again
         # for each of fifty tests that wanted the same cluster.
         first, error.reported = not error.reported, True
-        report.longrepr = str(error) if first else f"{error.title}: {error.summary} (see the first error)"
+        in_short = f"{error.title}: {error.summary}"
+        report.longrepr = _Message(in_short, str(error) if first else f"{in_short} (see the first error)")
+        # A known issue of a test is none of the cluster that it never reached.
+        report.outcome = "failed"
+        vars(report).pop("wasxfail", None)
+    elif isinstance(error, MemberIncident | UnexpectedLogErrors) and report.failed:
+        report.longrepr = _Message(f"{error.title}: {error.summary}", str(error))
 
 
 def status(report: pytest.TestReport) -> tuple[str, str, tuple[str, Mapping[str, bool]]] | None:

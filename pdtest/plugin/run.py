@@ -17,6 +17,7 @@ from pdtest.cluster.cluster import Cluster
 from pdtest.cluster.health import unwell
 from pdtest.environment.loading import dump_resolved
 from pdtest.environment.schema import Environment, ReferenceKind
+from pdtest.errors import PdtestError
 from pdtest.events import Journal
 from pdtest.events.record import Event
 from pdtest.launch.registry import launchers
@@ -89,9 +90,16 @@ class Run:
             running = (member for member in cluster.members.values() if member.alive)
             hurt += unwell(running)
             self.shaken = False
-        for name in hurt:
-            with start_up(self.config, cluster, f"restarting {name}") as watch:
-                cluster.restart(name, watch=watch)
+        if cluster.environment.name in self._failures:
+            raise ClusterUnavailable(cluster.environment.name, self._failures[cluster.environment.name])
+        try:
+            for name in hurt:
+                with start_up(self.config, cluster, f"restarting {name}") as watch:
+                    cluster.restart(name, watch=watch)
+        except PdtestError as error:
+            # Loading takes minutes; what did not come back once is not tried again for every test.
+            self._failures[cluster.environment.name] = error
+            raise
 
     def tell(self, event: Event) -> None:
         """Append to events.jsonl."""

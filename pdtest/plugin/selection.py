@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +15,7 @@ from pdtest.cluster.vocabulary import vocabulary
 from pdtest.environment.catalogue import Catalogue, default_directories
 from pdtest.environment.schema import Environment, ReferenceKind, Role
 from pdtest.errors import PdtestError
+from pdtest.plugin.markexpr import asked_for
 from pdtest.wire.registry import contract_for
 
 #: Arguments of a test that take their values from the environment it runs on.
@@ -35,7 +35,10 @@ AXES: dict[str, Axis] = {"route": _routes, "tamper": _tampers}
 
 @dataclass
 class Selection:
-    """The environments of this invocation, loaded once, and whether they can run here."""
+    """The environments of this invocation, loaded once, and whether they can run here.
+
+    ``names`` are those that environments have, also where a file was given.
+    """
 
     catalogue: Catalogue
     names: tuple[str, ...]
@@ -51,13 +54,23 @@ class Selection:
                 raise pytest.Collector.CollectError(str(error)) from error
         return self._loaded[name]
 
-    def require(self) -> None:
-        """Load all. Raises pytest.UsageError, which ends pytest before it collects anything."""
-        for name in self.names:
-            try:
-                self.environment(name)
-            except pytest.Collector.CollectError as error:
-                raise pytest.UsageError(str(error)) from error
+    @classmethod
+    def of(cls, catalogue: Catalogue, given: Iterable[str]) -> Selection:
+        """The environments of these names and files, loaded at once.
+
+        Raises pytest.UsageError, which ends pytest before it collects anything.
+        """
+        try:
+            loaded = {environment.name: environment for environment in map(catalogue.load, given)}
+        except PdtestError as error:
+            raise pytest.UsageError(str(error)) from error
+        return cls(catalogue=catalogue, names=tuple(loaded), _loaded=loaded)
+
+    def marks(self) -> frozenset[str]:
+        """Those of all environments that can be named, and of the files that were given."""
+        catalogued = map(self.catalogue.marks, self.catalogue.names())
+        given = (frozenset(environment.marks) for environment in self._loaded.values())
+        return frozenset().union(*catalogued, *given)
 
     def unschedulable(self, name: str) -> tuple[str, ...]:
         """Why it cannot run on this machine; empty when it can."""
@@ -68,11 +81,7 @@ class Selection:
     @property
     def recorded(self) -> bool:
         """True when references are recorded: prompts must then be the same in every run."""
-        return any(
-            self.environment(name).reference.kind is ReferenceKind.RECORDED
-            for name in self.names
-            if name in self.catalogue.names()
-        )
+        return any(map(self._is_recorded, self.names))
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Give a test that uses `cluster` one instance per environment, with the environment's marks."""
@@ -86,45 +95,27 @@ class Selection:
         ]
         metafunc.parametrize(["cluster", *axes], parameters, indirect=["cluster"], scope="session")
 
+    def _is_recorded(self, name: str) -> bool:
+        try:
+            return self.environment(name).reference.kind is ReferenceKind.RECORDED
+        except pytest.Collector.CollectError:  # tests that use it will say so
+            return False
+
     def _marks(self, name: str) -> list[pytest.MarkDecorator]:
         return [getattr(pytest.mark, mark) for mark in self.environment(name).marks]
 
 
 def select(config: pytest.Config) -> Selection:
-    """The environments that --env names, else those whose marks -m mentions, else the default one."""
+    """The environments that --env names, else those whose marks -m asks for, else the default one.
+
+    Raises pytest.UsageError when one of the first two kinds cannot be loaded.
+    """
     rootdir = config.rootpath
     directories = (*config.getini("pdtest_environments"), *default_directories(rootdir))
     catalogue = Catalogue(directories=directories, vocabulary=vocabulary())
     named: list[str] = config.getoption("env")
-    if named:
-        selection = Selection(catalogue=catalogue, names=tuple(dict.fromkeys(named)))
-        selection.require()
-        return selection
-    mentioned = set(re.findall(r"\w+", config.getoption("markexpr") or ""))
-    if mentioned:
-        everything = Selection(catalogue=catalogue, names=catalogue.names())
-        matching = tuple(_with_marks(everything, mentioned))
-        if matching:
-            return Selection(catalogue=catalogue, names=matching)
+    expression: str = config.getoption("markexpr") or ""
+    chosen = named or [name for name in catalogue.names() if asked_for(expression, catalogue.marks(name))]
+    if chosen:
+        return Selection.of(catalogue, chosen)
     return Selection(catalogue=catalogue, names=(config.getini("pdtest_default_env"),))
-
-
-def all_marks(catalogue: Catalogue) -> frozenset[str]:
-    """Every mark of every environment that loads. Broken files speak up when they are selected."""
-    marks: set[str] = set()
-    for name in catalogue.names():
-        try:
-            marks.update(catalogue.load(name).marks)
-        except PdtestError:
-            continue
-    return frozenset(marks)
-
-
-def _with_marks(selection: Selection, mentioned: set[str]) -> Iterator[str]:
-    for name in selection.names:
-        try:
-            environment = selection.catalogue.load(name)
-        except PdtestError:
-            continue
-        if mentioned & set(environment.marks):
-            yield name

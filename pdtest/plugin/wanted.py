@@ -11,6 +11,7 @@ from pdtest.client.request import Request
 from pdtest.client.shapes import Bounds
 from pdtest.environment.schema import Environment
 from pdtest.models.geometry import Geometry
+from pdtest.plugin.errors import NotAcrossWorkers
 from pdtest.plugin.marks import ASKS
 from pdtest.plugin.run import Run
 from pdtest.plugin.stash import RUN, SELECTION
@@ -20,7 +21,9 @@ Build = Callable[[Prompts, Bounds], Sequence[Request]]
 
 
 def current_run(config: pytest.Config) -> Run:
-    """This invocation's run, made at the first call: sessions without a cluster leave no trace."""
+    """This invocation's run, made at the first call. Raises NotAcrossWorkers under ``pytest -n``."""
+    if hasattr(config, "workerinput"):
+        raise NotAcrossWorkers
     if RUN not in config.stash:
         config.stash[RUN] = Run(config, config.stash[SELECTION], seed=config.getoption("pdtest_seed"))
     return config.stash[RUN]
