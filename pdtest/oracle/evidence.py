@@ -7,14 +7,18 @@ contract demands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from pdtest.client.metrics import Metrics
 from pdtest.environment.schema import Role
 from pdtest.oracle.verdict import Finding, Ruling
 from pdtest.wire.contract import Contract, Demand
 from pdtest.wire.evidence import Counter
+from pdtest.wire.multi import connectors
+
+NOTHING = Demand(transferred=0, cached=0, computed=0, blocks=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,39 +37,91 @@ class Window:
     roles: Mapping[str, Role]
 
     def rise(self, counter: Counter) -> float | None:
-        """How much a counter rose; None when a member on that side does not export it at all.
+        """How much a counter rose; None when it cannot be told, for the reason that `gap` gives.
 
         A counter that appeared in between counts from zero: Prometheus clients create labelled
         counters and histograms at their first use.
         """
-        members = [name for name, role in self.roles.items() if role is counter.role]
-        rises = [self._rise_of(member, counter) for member in members]
-        known = [rise for rise in rises if rise is not None]
+        rises = [self._rise_of(member, counter) for member in self._counting(counter)]
+        known = [rise for rise in rises if isinstance(rise, float)]
         return sum(known) if known and len(known) == len(rises) else None
 
-    def _rise_of(self, member: str, counter: Counter) -> float | None:
-        after = self.after.metrics[member].total(counter.name, **counter.labels)
-        if after is None:
-            return None
-        return after - (self.before.metrics[member].total(counter.name, **counter.labels) or 0.0)
+    def gap(self, counter: Counter) -> str | None:
+        """Why a counter's rise is unknown; None when it is known."""
+        members = self._counting(counter)
+        if not members:
+            return f"there is no {counter.role} member that could export {counter}"
+        rises = [self._rise_of(member, counter) for member in members]
+        return "; ".join(rise for rise in rises if isinstance(rise, str)) or None
+
+    @cached_property
+    def restarted(self) -> tuple[str, ...]:
+        """Members whose counters started anew in between: what they show is not what happened."""
+        return tuple(member for member in self.roles if self._is_reborn(member))
+
+    def _counting(self, counter: Counter) -> list[str]:
+        return [name for name, role in self.roles.items() if role is counter.role]
+
+    def _rise_of(self, member: str, counter: Counter) -> float | str:
+        """The rise, or why there is none."""
+        before, after = self.before.metrics.get(member), self.after.metrics.get(member)
+        now = None if after is None else after.total(counter.name, **counter.labels)
+        if now is None:
+            return f"{member} does not export {counter}"
+        then = None if before is None else before.total(counter.name, **counter.labels)
+        if member in self.restarted:
+            return f"{member} restarted in between, and {counter} with it"
+        rise = now - (then or 0.0)
+        # Never added up with the rises of others: a fall could make an excess look exact.
+        return rise if rise >= 0 else f"{counter} of {member} fell from {then:g} to {now:g}: it restarted"
+
+    def _is_reborn(self, member: str) -> bool:
+        before, after = self.before.metrics.get(member), self.after.metrics.get(member)
+        if before is None or after is None:
+            return False
+        births, later = _births(before), _births(after)
+        return any(later.get(born, at) != at for born, at in births.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What one connector has to move for one handoff."""
+
+    carrier: Contract
+    demand: Demand
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What a window must show: the sum of the handoffs' demands, and the carrier's counters."""
+    """What a window must show: what each handoff demands, of the connector that carries it."""
 
     contract: Contract
-    demand: Demand
+    shares: tuple[Share, ...]
     #: Bytes of one block over all layers; None where the model's geometry is unknown.
     block_bytes: int | None
     #: Choices beyond the first of each request (n > 1). All choices fetch the same blocks under one name,
     #: and prefill takes every reader after the first for a late one (vLLM 0.32, nixl/pull_worker.py).
     further_choices: int = 0
 
+    @property
+    def demand(self) -> Demand:
+        """The sum over all handoffs."""
+        return total([share.demand for share in self.shares])
+
+    def demand_on(self, carrier: Contract) -> Demand:
+        """The sum over the handoffs that one connector carries; nothing for one that carries none."""
+        return total([share.demand for share in self.shares if share.carrier.name == carrier.name])
+
+
+def total(demands: Sequence[Demand]) -> Demand:
+    """The sum of several demands."""
+    return sum(demands, start=NOTHING)
+
 
 def weigh(window: Window, claim: Claim) -> tuple[Finding, ...]:
     """Findings on tokens, bytes and failures. Exact: one block too few or too many is a failure."""
-    return (*_tokens(window, claim), *_bytes(window, claim), *_failures(window, claim))
+    exact = (_exact(window, wanted) for wanted in _wanted(claim))
+    return (*_restarts(window), *exact, *_inexact_bytes(window, claim), *_failures(window, claim))
 
 
 def settled(window: Window, claim: Claim) -> bool:
@@ -73,31 +129,67 @@ def settled(window: Window, claim: Claim) -> bool:
     return all(finding.ruling is not Ruling.FAIL for finding in weigh(window, claim))
 
 
-def _tokens(window: Window, claim: Claim) -> Iterator[Finding]:
+def exceeded(window: Window, claim: Claim) -> bool:
+    """True once any counter has risen beyond its demand: waiting cannot mend that."""
+    rises = ((window.rise(wanted.counter), wanted.expected) for wanted in _wanted(claim))
+    return any(rise is not None and rise > expected for rise, expected in rises)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A counter that must rise by an exact amount; ``proof``: that it did shows that KV moved."""
+
+    check: str
+    counter: Counter
+    expected: int
+    proof: bool
+
+
+def _wanted(claim: Claim) -> Iterator[_Wanted]:
     sources, demand = claim.contract.evidence.tokens, claim.demand
-    wanted = (
-        ("tokens transferred", sources.transferred, demand.transferred),
-        ("tokens cached", sources.cached, demand.cached),
-        ("tokens recomputed", sources.computed, demand.computed),
-    )
-    for check, counter, expected in wanted:
-        yield _exact(window, check, counter, expected, proof=check == "tokens transferred" and expected > 0)
+    yield _Wanted("tokens transferred", sources.transferred, demand.transferred, demand.transferred > 0)
+    yield _Wanted("tokens cached", sources.cached, demand.cached, proof=False)
+    yield _Wanted("tokens recomputed", sources.computed, demand.computed, proof=False)
+    if claim.block_bytes is not None:
+        for check, counter, blocks in _movers(claim):
+            yield _Wanted(check, counter, blocks * claim.block_bytes, blocks > 0)
 
 
-def _bytes(window: Window, claim: Claim) -> Iterator[Finding]:
-    counter = claim.contract.evidence.moved
-    if counter is None:
-        return
-    if claim.block_bytes is None:
+def _movers(claim: Claim) -> Iterator[tuple[str, Counter, int]]:
+    """The counters of bytes, and how many blocks each must account for: of a composition, per carrier.
+
+    Also those of connectors that carry nothing: they must not move anything either.
+    """
+    singles = connectors(claim.contract)
+    for single in singles:
+        if single.evidence.moved is not None:
+            check = "bytes moved" if len(singles) == 1 else f"bytes moved by {single.name}"
+            yield check, single.evidence.moved, claim.demand_on(single).blocks
+
+
+def _inexact_bytes(window: Window, claim: Claim) -> Iterator[Finding]:
+    """How large a block is may not be known, but whether anything moved is."""
+    for check, counter, blocks in _movers(claim) if claim.block_bytes is None else ():
         seen = window.rise(counter)
-        # How large a block is is not known, but whether anything moved is.
-        if seen is not None and (seen > 0) is not (claim.demand.blocks > 0):
-            yield _finding(
-                "bytes moved", Ruling.FAIL, f"{seen:.0f} {counter.unit} for {claim.demand.blocks} blocks"
-            )
-        return
-    expected = claim.demand.blocks * claim.block_bytes
-    yield _exact(window, "bytes moved", counter, expected, proof=expected > 0)
+        if seen is None:
+            yield _unknown(window, check, counter, f"some for {blocks} blocks" if blocks else "none")
+            continue
+        right = (seen > 0) is (blocks > 0)
+        yield Finding(
+            check=check,
+            ruling=Ruling.PASS if right else Ruling.FAIL,
+            text=f"{seen:.0f} {counter.unit} for {blocks} blocks (of unknown size)",
+            proof=right and blocks > 0,
+        )
+
+
+def _restarts(window: Window) -> Iterator[Finding]:
+    for member in window.restarted:
+        yield Finding(
+            check="counters",
+            ruling=Ruling.INCONCLUSIVE,
+            text=f"{member} restarted in between, so its counters do not tell what moved",
+        )
 
 
 def _failures(window: Window, claim: Claim) -> Iterator[Finding]:
@@ -105,30 +197,37 @@ def _failures(window: Window, claim: Claim) -> Iterator[Finding]:
     for counter in claim.contract.evidence.failures:
         seen = window.rise(counter)
         if seen:
-            yield _finding(
-                "transfer failures",
-                Ruling.FAIL,
-                f"{counter.name} on {counter.role} rose by {seen:.0f} ({counter.meaning})",
-            )
-    late = claim.contract.evidence.late
-    seen = window.rise(late) if late else None
-    if late and seen and seen > claim.further_choices:
-        yield _finding("late reads", Ruling.FAIL, f"{late.name} rose by {seen:.0f} ({late.meaning})")
+            text = f"{counter.name} on {counter.role} rose by {seen:.0f} ({counter.meaning})"
+            yield Finding(check="transfer failures", ruling=Ruling.FAIL, text=text)
+    for late in (single.evidence.late for single in connectors(claim.contract)):
+        seen = window.rise(late) if late else None
+        if late and seen and seen > claim.further_choices:
+            text = f"{late.name} rose by {seen:.0f} ({late.meaning})"
+            yield Finding(check="late reads", ruling=Ruling.FAIL, text=text)
 
 
-def _exact(window: Window, check: str, counter: Counter, expected: int, *, proof: bool) -> Finding:
+def _exact(window: Window, wanted: _Wanted) -> Finding:
+    counter, expected = wanted.counter, wanted.expected
     seen = window.rise(counter)
     if seen is None:
-        return _finding(
-            check,
-            Ruling.INCONCLUSIVE,
-            f"{counter.role} does not export {counter}; expected {expected} {counter.unit}",
-        )
+        return _unknown(window, wanted.check, counter, str(expected))
     if seen != expected:
         text = f"{counter} on {counter.role} rose by {seen:.0f}, the prompts demand {expected}"
-        return _finding(check, Ruling.FAIL, f"{text} ({counter.meaning})")
-    return _finding(check, Ruling.PASS, f"{expected} {counter.unit}, as the prompts demand", proof=proof)
+        return Finding(check=wanted.check, ruling=Ruling.FAIL, text=f"{text} ({counter.meaning})")
+    text = f"{expected} {counter.unit}, as the prompts demand"
+    return Finding(check=wanted.check, ruling=Ruling.PASS, text=text, proof=wanted.proof)
 
 
-def _finding(check: str, ruling: Ruling, text: str, *, proof: bool = False) -> Finding:
-    return Finding(check=check, ruling=ruling, text=text, proof=proof)
+def _unknown(window: Window, check: str, counter: Counter, expected: str) -> Finding:
+    text = f"{window.gap(counter)}; expected {expected} {counter.unit}"
+    return Finding(check=check, ruling=Ruling.INCONCLUSIVE, text=text)
+
+
+def _births(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """When the process and its counters came to be, as Prometheus's Python client tells (seconds)."""
+    return {
+        (name, frozenset(labels.items())): value
+        for name, samples in metrics.samples.items()
+        if name.endswith("_created") or name == "process_start_time_seconds"
+        for labels, value in samples
+    }

@@ -3,7 +3,8 @@
 Thirty requests one after the other take thirty round trips; at once they share the engines' batches.
 What each answered is its own, but counters are not: they belong to the whole volley. While the
 volley's totals are exact, every single handoff moved what it should. When they are not, nobody knows
-whose fault it is, so a request in question is fired again by itself.
+whose fault it is, so a request in question is fired again by itself. What it answered among all others
+is judged all the same: being right alone does not mend it.
 """
 
 from __future__ import annotations
@@ -38,13 +39,15 @@ class Gallery:
         return self._volley
 
     async def one(self, request: Request, again: Request, handoff: Handoffs) -> Volley:
-        """The volley that shows how ``request`` fared: its part of all, or one of its own.
+        """The volley that shows how ``request`` fared: its part of all, or that and one of its own.
 
         ``again`` is a request of the same shape with another prompt, for the second case: the first
-        one's is in decode's prefix cache by now.
+        one's is in decode's prefix cache by now. The counters of such a volley are those of ``again``.
         """
         volley = await self.all(handoff)
-        if not settled(volley.window, volley.claim):
-            return await handoff(again, route=self.route)
         digests = [other.digest() for other in self.requests]
-        return replace(volley, handoffs=(volley.handoffs[digests.index(request.digest())],))
+        own = volley.handoffs[digests.index(request.digest())]
+        if own.answer is None or settled(volley.window, volley.claim):
+            return replace(volley, handoffs=(own,))
+        alone = await handoff(again, route=self.route)
+        return replace(alone, handoffs=(own, *alone.handoffs))

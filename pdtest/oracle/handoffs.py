@@ -13,7 +13,7 @@ from pdtest.client.request import Request
 from pdtest.environment.schema import Environment, Role
 from pdtest.events.record import Event
 from pdtest.oracle.evidence import Claim, Reading, Window
-from pdtest.oracle.volley import Volley, demanded, read_engines, settle, total
+from pdtest.oracle.volley import Volley, read_engines, settle, share_of
 from pdtest.wire.contract import Contract
 
 #: Told of every handoff when it is over, before anything is judged.
@@ -94,13 +94,13 @@ class Handoffs:
         """What the counters must show after ``handoffs``."""
         each = [cached] * len(handoffs) if isinstance(cached, int) else cached
         size = self.environment.model.block_size
-        demands = [
-            demanded(self.contract, handoff, cached_tokens=tokens, block_size=size)
+        shares = (
+            share_of(self.contract, handoff, cached_tokens=tokens, block_size=size)
             for handoff, tokens in zip(handoffs, each, strict=True)
-        ]
+        )
         return Claim(
             contract=self.contract,
-            demand=total(demands),
+            shares=tuple(shares),
             block_bytes=self.block_bytes,
             further_choices=sum(handoff.request.n - 1 for handoff in handoffs),
         )
@@ -111,8 +111,8 @@ class Handoffs:
         return HandoffRunner(
             contract=self.contract,
             # Decode turns once prefill has gone round, so that all pairs come up.
-            prefill=prefills[turn % len(prefills)],
-            decode=decodes[turn // len(prefills) % len(decodes)],
+            prefill=prefills[turn % len(prefills)] if prefills else None,
+            decode=decodes[turn // max(len(prefills), 1) % len(decodes)] if decodes else None,
             proxy=self.proxy if route is Route.PROXY else None,
             on_event=self.on_event,
             test=self.test,

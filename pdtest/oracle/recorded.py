@@ -1,7 +1,8 @@
 """Recorded references: colocated answers kept on disk, for boxes without a third chip.
 
-An answer is good for one fingerprint (model weights, dtype, and the colocated member's settings) and
-one engine version. Whatever does not match exactly is not used; nothing is ever "close enough".
+An answer is good for one request, one fingerprint (model weights, dtype, and the colocated member's
+settings) and one engine version; each file says for which. Whatever does not match exactly, or cannot be
+read, is not used; nothing is ever "close enough".
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pdtest.client.answer import Answer, Timings
-from pdtest.client.openai import read
+from pdtest.client.openai import Shapeless, read
 from pdtest.client.request import Request
 from pdtest.oracle.errors import ReferenceMissing
 
@@ -44,44 +46,53 @@ class ReferenceStore:
         return cls(directory=directory)
 
     def missing(self, requests: Iterable[Request]) -> tuple[Request, ...]:
-        """Those of ``requests`` that have no answer yet, each once."""
+        """Those of ``requests`` that have no usable answer of any version yet, each once."""
         wanted = {request.digest(): request for request in requests}
-        return tuple(request for digest, request in wanted.items() if not self._path(digest).exists())
+        return tuple(request for request in wanted.values() if not self._usable(request))
 
     def record(self, request: Request, answer: Answer, *, version: str | None) -> None:
         """Keep an answer. Whole or not at all: a killed run leaves no half-written reference."""
         entry = {
             "format": _FORMAT,
+            "fingerprint": self.directory.name,
             "version": version,
             "member": answer.member,
-            "request": request.body(answer.model),
+            "request": _asked(request),
             "answer": answer.raw,
         }
         _write(self._path(request.digest()), json.dumps(entry, indent=1))
 
     def drop_other_versions(self, version: str | None) -> int:
         """Delete the answers another engine version gave. Returns how many there were."""
-        stale = [path for path in self._entries() if _load(path).get("version") != version]
+        stale = [path for path in self._entries() if _load(path).get("version", version) != version]
         for path in stale:
-            path.unlink()
+            path.unlink(missing_ok=True)  # another worker may have been faster
         return len(stale)
 
     def load(self, request: Request, *, version: str | None) -> Answer | None:
-        """The recorded answer, or None when there is none of this format and version."""
-        path = self._path(request.digest())
-        if not path.exists():
-            return None
-        entry = _load(path)
-        if entry.get("format") != _FORMAT or entry.get("version") != version:
+        """The recorded answer, or None when there is none of this format, fingerprint and version."""
+        entry = self._usable(request)
+        if entry is None or entry.get("version") != version:
             return None
         return Answer(
-            member=f"{entry['member']} (recorded)",
+            member=f"{entry.get('member')} (recorded)",
             request_id=str(entry["answer"].get("id", "")),
             status=200,
-            timings=Timings(sent_at=path.stat().st_mtime, first_byte_s=0.0, total_s=0.0),
+            timings=Timings(sent_at=entry["answer"].get("created", 0.0), first_byte_s=0.0, total_s=0.0),
             raw=entry["answer"],
             **read(entry["answer"], is_chat=request.is_chat),
         )
+
+    def _usable(self, request: Request) -> dict[str, Any] | None:
+        """What was recorded for ``request``, if it is whole and of this store and format."""
+        entry = _load(self._path(request.digest()))
+        origin = {"format": _FORMAT, "fingerprint": self.directory.name, "request": _asked(request)}
+        if any(entry.get(key) != value for key, value in origin.items()):
+            return None
+        with suppress(Shapeless):
+            read(entry.get("answer"), is_chat=request.is_chat)
+            return entry
+        return None
 
     def _entries(self) -> list[Path]:
         return [path for path in self.directory.glob("*.json") if path.name != "fingerprint.json"]
@@ -113,16 +124,26 @@ class RecordedReference:
         return answer
 
 
+def _asked(request: Request) -> Any:
+    """The request as its digest has it, and as JSON gives it back."""
+    return json.loads(json.dumps(replace(request, stream=False).body("")))
+
+
 def _load(path: Path) -> dict[str, Any]:
+    """What a file says; nothing where it is missing or torn."""
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (OSError, ValueError):
         return {}
     return entry if isinstance(entry, dict) else {}
 
 
 def _write(path: Path, text: str) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(temporary).replace(path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

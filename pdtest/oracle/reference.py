@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from pdtest.client.answer import Answer
 from pdtest.client.endpoint import Endpoint
+from pdtest.client.errors import RequestFailed
 from pdtest.client.request import Request
 from pdtest.oracle.errors import ReferenceMissing
 
@@ -37,16 +40,25 @@ class MemberReference:
 
 @dataclass(frozen=True)
 class CachedReference:
-    """Asks another reference once per request. Good for what is deterministic: greedy or seeded."""
+    """Asks another reference once per request, also when several want the answer at once.
+
+    Good for what is deterministic: greedy or seeded. ``answers`` may be shared, also between event
+    loops; failures are not kept.
+    """
 
     reference: Reference
     answers: dict[str, Answer]
+    #: Per request, so that who comes second waits for the answer instead of asking as well.
+    _turns: defaultdict[str, asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock), repr=False, compare=False
+    )
 
     async def answer(self, request: Request) -> Answer:
         """The answer given before, or a new one."""
         digest = request.digest()
-        if digest not in self.answers:
-            self.answers[digest] = await self.reference.answer(request)
+        async with self._turns[digest]:
+            if digest not in self.answers:
+                self.answers[digest] = await self.reference.answer(request)
         return self.answers[digest]
 
 
@@ -66,7 +78,13 @@ class BorrowedReference:
         """Ask it with a cold cache. Raises ReferenceMissing when the cache cannot be emptied."""
         async with self._turn:
             await self._empty()
-            answer = await self.endpoint.generate(replace(request, stream=False))
+            try:
+                answer = await self.endpoint.generate(replace(request, stream=False))
+            except RequestFailed:
+                # Some blocks may have been computed; but why there is no answer matters more.
+                with suppress(ReferenceMissing, RequestFailed):
+                    await self._empty()
+                raise
             await self._empty()
             return answer
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pdtest.client.endpoint import Endpoint
 from pdtest.client.handoff import Handoff
 from pdtest.environment.schema import Role
-from pdtest.oracle.evidence import Claim, Reading, Window, settled
+from pdtest.oracle.evidence import NOTHING, Claim, Reading, Share, Window, exceeded, settled, total, weigh
 from pdtest.wire.contract import Contract, Demand
+from pdtest.wire.multi import MultiContract, connectors
 
-_POLL_S = 0.05
+#: Between two readings: while counters lag, and before a reading that seems final is confirmed. The
+#: second one is what a volley that goes well costs, beside reading twice (about 10 ms per engine).
+_POLL_S, _CONFIRM_S = 0.05, 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,38 +47,68 @@ async def read_engines(engines: Mapping[str, Endpoint]) -> Reading:
 async def settle(
     engines: Mapping[str, Endpoint], roles: Mapping[str, Role], before: Reading, claim: Claim, within_s: float
 ) -> Window:
-    """Read until the counters show what is claimed, or ``within_s`` is over.
+    """Read until the counters are final, or ``within_s`` is over: then what they show by then.
 
-    An engine counts after it has answered, so the first reading may be early; and one that waits to
-    see nothing rise too far reads once more when all seems right.
+    An engine counts after it has answered, so the first reading may be early. Final is a reading that
+    shows what is claimed, or more than that, and that a second one confirms: a transfer too many
+    that is counted late must not slip through.
     """
     deadline = time.monotonic() + within_s
+    last = None
     while True:
         window = Window(before=before, after=await read_engines(engines), roles=roles)
-        if settled(window, claim) or time.monotonic() >= deadline:
+        final = settled(window, claim) or exceeded(window, claim)
+        findings = weigh(window, claim)
+        if (final and findings == last) or time.monotonic() >= deadline:
             return window
-        await asyncio.sleep(_POLL_S)
+        last = findings
+        await asyncio.sleep(_CONFIRM_S if final else _POLL_S)
+
+
+def share_of(contract: Contract, handoff: Handoff, *, cached_tokens: int, block_size: int) -> Share:
+    """Which connector carries a handoff, and what it must move."""
+    demand = demanded(contract, handoff, cached_tokens=cached_tokens, block_size=block_size)
+    loader = _loader(contract, handoff)
+    if handoff.answer is None or loader is None:
+        return Share(carrier=connectors(contract)[0], demand=demand)
+    tokens = handoff.answer.usage.prompt_tokens
+    carrier = loader.carrier(tokens, cached_tokens=cached_tokens, block_size=block_size)
+    return Share(carrier=carrier, demand=demand)
 
 
 def demanded(contract: Contract, handoff: Handoff, *, cached_tokens: int, block_size: int) -> Demand:
-    """What one handoff must move. Nothing for one that failed before decode could ask for it."""
-    answer = handoff.answer
-    if answer is None:
-        return Demand(transferred=0, cached=0, computed=0, blocks=0)
-    tokens = answer.usage.prompt_tokens
-    if handoff.request.prompt_logprobs is not None or _without_params(contract, handoff):
-        # prompt_logprobs need every position's logits, so vLLM skips the prefix cache and the connector
-        # (0.32, v1/request.py, skip_reading_prefix_cache).
-        return Demand(transferred=0, cached=0, computed=tokens, blocks=0)
-    one = contract.demand(tokens, cached_tokens=cached_tokens, block_size=block_size)
+    """What one handoff must move. Nothing for one that failed: how far it came is not known."""
+    if handoff.answer is None:
+        return NOTHING
+    tokens, loader = handoff.answer.usage.prompt_tokens, _loader(contract, handoff)
+    if _computes_everything(handoff):
+        one = Demand(transferred=0, cached=0, computed=tokens, blocks=0)
+    elif loader is None:
+        one = _without_connector(tokens, cached_tokens, block_size)
+    else:
+        one = loader.demand(tokens, cached_tokens=cached_tokens, block_size=block_size)
     return total([one] * handoff.request.n)  # each choice is a sequence of its own, and fetches for itself
 
 
-def total(demands: Sequence[Demand]) -> Demand:
-    """The sum of the demands of a volley."""
-    return sum(demands, start=Demand(transferred=0, cached=0, computed=0, blocks=0))
+def _loader(contract: Contract, handoff: Handoff) -> Contract | None:
+    """What can load for this handoff: of a composition that got no parameters, those that need none."""
+    if _computes_everything(handoff):
+        return None
+    if not contract.carries_params or handoff.decode is None or handoff.decode.sent is not None:
+        return contract
+    able = tuple(single for single in connectors(contract) if not single.carries_params)
+    return MultiContract(children=able) if able else None
 
 
-def _without_params(contract: Contract, handoff: Handoff) -> bool:
-    """True for a client handoff in which prefill had nothing to hand over."""
-    return contract.carries_params and handoff.decode is not None and handoff.decode.sent is None
+def _computes_everything(handoff: Handoff) -> bool:
+    """prompt_logprobs need every position's logits: vLLM skips the prefix cache and the connector.
+
+    (0.32, v1/request.py, skip_reading_prefix_cache.)
+    """
+    return handoff.request.prompt_logprobs is not None
+
+
+def _without_connector(tokens: int, cached_tokens: int, block_size: int) -> Demand:
+    """As any engine alone: what its prefix cache holds in whole blocks, never the last token."""
+    cached = min(cached_tokens, max(tokens - 1, 0)) // block_size * block_size
+    return Demand(transferred=0, cached=cached, computed=tokens - cached, blocks=0)

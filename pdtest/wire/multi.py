@@ -99,7 +99,9 @@ class MultiContract:
     def carrier(self, prompt_tokens: int, *, cached_tokens: int = 0, block_size: int) -> Contract:
         """The first child that has tokens for this prompt; the first child when none has."""
         for child in self.children:
-            if child.demand(prompt_tokens, cached_tokens=cached_tokens, block_size=block_size).transferred:
+            demand = child.demand(prompt_tokens, cached_tokens=cached_tokens, block_size=block_size)
+            # Blocks without tokens: of a prompt of one token NIXL fetches the block, and counts it as computed.
+            if demand.transferred or demand.blocks:
                 return child.carrier(prompt_tokens, cached_tokens=cached_tokens, block_size=block_size)
         return self.children[0]
 
@@ -120,3 +122,10 @@ class MultiContract:
                 raise ParamsClash(clash, [child.name for child in self.children])
             merged.update(part)
         return merged
+
+
+def connectors(contract: Contract) -> tuple[Contract, ...]:
+    """The single connectors that a contract consists of: itself, or the children of a composition."""
+    if not isinstance(contract, MultiContract):
+        return (contract,)
+    return tuple(single for child in contract.children for single in connectors(child))

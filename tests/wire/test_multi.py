@@ -6,7 +6,7 @@ import pytest
 
 from pdtest.wire.contract import Contract, Leg
 from pdtest.wire.example import ExampleContract
-from pdtest.wire.multi import MultiContract, ParamsClash
+from pdtest.wire.multi import MultiContract, ParamsClash, connectors
 from pdtest.wire.nixl import NixlContract
 
 NIXL, EXAMPLE = NixlContract(), ExampleContract()
@@ -52,6 +52,8 @@ def test_answer_is_reviewed_against_all_children(answered: dict[str, Any]) -> No
         # The store misses in silence, so the next child loads.
         (STORE_FIRST, 65, "nixl"),
         (STORE_FIRST, 20, "nixl"),
+        # NIXL fetches the block, although the token counts as computed.
+        (STORE_FIRST, 1, "nixl"),
         (MultiContract(children=(EXAMPLE, Disagreeing())), 20, "example"),
     ],
 )
@@ -80,3 +82,8 @@ def test_evidence_of_failures_is_the_union() -> None:
     assert STORE_FIRST.evidence.failures == NIXL.evidence.failures
     assert STORE_FIRST.evidence.expired == NIXL.evidence.expired
     assert STORE_FIRST.evidence.moved is None
+
+
+def test_a_composition_consists_of_single_connectors() -> None:
+    assert connectors(NIXL) == (NIXL,)
+    assert connectors(MultiContract(children=(BOTH, EXAMPLE))) == (NIXL, EXAMPLE, EXAMPLE)

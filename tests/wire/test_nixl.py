@@ -96,7 +96,6 @@ def test_answer_goes_to_decode_verbatim(answered: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("tokens", "cached", "expected"),
     [
-        (1, 0, (1, 0, 1)),
         (31, 0, (31, 0, 1)),
         (32, 0, (32, 0, 1)),
         (33, 0, (33, 0, 2)),
@@ -113,6 +112,11 @@ def test_demand(tokens: int, cached: int, expected: tuple[int, int, int]) -> Non
     assert CONTRACT.demand(tokens, cached_tokens=cached, block_size=32) == Demand(
         transferred=transferred, cached=from_cache, computed=0, blocks=blocks
     )
+
+
+def test_a_prompt_of_one_token_is_fetched_and_counted_as_computed() -> None:
+    expected = Demand(transferred=0, cached=0, computed=1, blocks=1)
+    assert CONTRACT.demand(1, block_size=32) == expected
 
 
 def test_demands_add_up() -> None:
