@@ -11,10 +11,10 @@ def flags(args: Mapping[str, Any]) -> Iterator[str]:
     """`--key value` for each entry, in order.
 
     true gives the bare flag, false and null leave it out, a list gives several values after one
-    flag, a mapping is passed as compact JSON.
+    flag (an empty one leaves it out), a mapping is passed as compact JSON.
     """
     for key, value in args.items():
-        if value is None or value is False:
+        if value is None or value is False or value in ([], ()):
             continue
         yield f"--{key}"
         if value is True:

@@ -19,13 +19,13 @@ def diagnosis(name: str, pattern: str, meaning: str, remedy: str) -> Diagnosis:
 COMMON: tuple[Diagnosis, ...] = (
     diagnosis(
         "port in use",
-        r"Address already in use|address in use|EADDRINUSE",
+        r"(?i)address already in use|EADDRINUSE",
         "another process listens on a port this member was given",
         "set the port to 'auto' in the environment file, or end the other process (ss -ltnp shows it)",
     ),
     diagnosis(
         "out of memory",
-        r"MemoryError|Cannot allocate memory|std::bad_alloc",
+        r"\bMemoryError|Cannot allocate memory|std::bad_alloc",
         "the machine had no memory left for this member",
         "stop other programs, or use a smaller model or KV cache",
     ),

@@ -22,8 +22,8 @@ def kv_transfer_config(placement: Placement) -> dict[str, Any] | None:
     member, connector = placement.member, placement.environment.connector
     if member.role not in TRANSFERRING:
         return None
-    merged: Mapping[str, Any] = connector.config
-    for layer in (connector.by_role.get(member.role, {}), member.connector):
+    merged: dict[str, Any] = {}
+    for layer in (connector.config, connector.by_role.get(member.role, {}), member.connector):
         merged = _overlaid(merged, layer)
     return dict(resolved(merged, placement)) or None
 
@@ -32,9 +32,9 @@ def _overlaid(beneath: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str,
     """Deep merge: ``above`` wins, null drops a key."""
     merged = dict(beneath)
     for key, value in above.items():
-        below = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(below, Mapping):
-            merged[key] = _overlaid(below, value)
+        if isinstance(value, Mapping):
+            below = merged.get(key)
+            merged[key] = _overlaid(below if isinstance(below, Mapping) else {}, value)
         else:
             merged[key] = value
     return {key: value for key, value in merged.items() if value is not None}

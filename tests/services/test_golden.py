@@ -1,0 +1,58 @@
+"""The complete command of every member of the environments that come with pdtest.
+
+A change that is meant is written down with `PDTEST_WRITE_GOLDEN=1 pytest tests/services/test_golden.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pdtest.environment.loading import load
+from pdtest.services.registry import services
+from pdtest.services.service import Command
+
+from .conftest import placed
+
+GOLDEN = Path(__file__).with_name("golden")
+FILES = sorted((Path(__file__).parents[2] / "environments").glob("vllm-cpu*.yaml"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_members_of_an_environment_are_started_with_exactly_this(file: Path) -> None:
+    environment = load(file, variables={"PDTEST_MODEL": "/models/tiny"})
+    commands = {
+        name: readable(services()[member.service].render(placed(environment, name, services())))
+        for name, member in environment.members.items()
+    }
+    golden = GOLDEN / file.name
+    if os.environ.get("PDTEST_WRITE_GOLDEN"):
+        golden.write_text(yaml.safe_dump(commands, sort_keys=False, width=110), encoding="utf-8")
+    assert golden.exists(), f"no {golden.name} yet: write it with PDTEST_WRITE_GOLDEN=1, and read it"
+    assert commands == yaml.safe_load(golden.read_text(encoding="utf-8"))
+
+
+def test_every_golden_file_belongs_to_an_environment() -> None:
+    assert {file.name for file in GOLDEN.iterdir()} == {file.name for file in FILES}
+
+
+def readable(command: Command) -> dict[str, Any]:
+    """Flags in lines of their own; the interpreter and where programs are installed left out."""
+    program, *arguments = command.argv
+    lines = [["python" if program == sys.executable else Path(program).name]]
+    for argument in arguments:
+        if argument.startswith("-"):
+            lines.append([argument])
+        else:
+            lines[-1].append(argument)
+    return {
+        "argv": [shlex.join(line) for line in lines],
+        "env": dict(command.env),
+        "files": dict(command.files),
+    }
