@@ -10,6 +10,9 @@ import pytest
 from pdtest import Prompts, Request
 from pdtest.client.shapes import SHAPES, Bounds, Shape
 
+#: For the tests of the plugin. pytest wants to be told here.
+pytest_plugins = ["pytester"]
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Tests with an argument `shape` run once for each request shape, which they declare to ask."""

@@ -30,7 +30,10 @@ class LogStream:
         self._thread = threading.Thread(target=self._follow, name="pdtest-logs", daemon=True)
 
     def __enter__(self) -> Self:
-        """Start to follow."""
+        """Start to follow. What members said before, in an earlier generation, is not said again."""
+        for name, member in self._members().items():
+            for _ in self._tail(name, member).read():
+                pass
         self._thread.start()
         return self
 

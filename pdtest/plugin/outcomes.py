@@ -71,7 +71,7 @@ def summarize(reporter: TerminalReporter, selection: Selection) -> None:
     """The sections at the end of the terminal output."""
     for report in reporter.stats.get(INCONCLUSIVE, []):
         reporter.section(f"inconclusive: {report.nodeid}", yellow=True)
-        report.toterminal(reporter._tw)  # noqa: SLF001 - what pytest does for failures, whose section is closed to us
+        reporter._outrep_summary(report)  # noqa: SLF001 - what pytest does for failures, whose section is closed to us
     if reporter.stats.get(UNSCHEDULABLE):
         reporter.section("unschedulable environments", yellow=True)
         for name in selection.names:

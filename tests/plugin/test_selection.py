@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pdtest.plugin.markexpr import asked_for
+
+from .conftest import Project
+
+ONE_TEST = "def test_it(cluster): pass\n"
+
+
+def collected(result: pytest.RunResult) -> set[str]:
+    return set(re.findall(r"^test_it\.py::test_it\[(.+)\]$", result.stdout.str(), re.MULTILINE))
+
+
+def collect(project: Project, *arguments: str) -> set[str]:
+    return collected(project.run("--collect-only", "-q", *arguments, env=None))
+
+
+@pytest.fixture
+def three(project: Project) -> Project:
+    project.environment("small", marks=["fake"])
+    project.environment("large", marks=["fake", "gpu"])
+    project.environment("other", marks=["ascend"], connector={"contract": ["example"]})
+    project.ini("addopts = --strict-markers\npdtest_default_env = small")
+    project.tests(ONE_TEST)
+    return project
+
+
+def test_environments_are_chosen_by_option_mark_and_setting(three: Project) -> None:
+    assert collect(three) == {"small"}
+    assert collect(three, "--env", "large") == {"large"}
+    assert collect(three, "--env", "large", "--env", "other", "--env", "large") == {"large", "other"}
+    assert collect(three, "-m", "fake") == {"small", "large"}
+    assert collect(three, "-m", "gpu") == {"large"}
+    assert collect(three, "-m", "not gpu") == {"small"}
+    assert collect(three, "-m", "fake and not gpu") == {"small"}
+    assert collect(three, "-m", "ascend or gpu") == {"large", "other"}
+    assert collect(three, "-k", "nixl", "-m", "fake or ascend") == {"small", "large"}
+    assert collect(three, "-k", "example", "-m", "fake or ascend") == {"other"}
+    assert not (three.path / ".pdtest").exists(), "nothing starts and nothing is written"
+
+
+def test_an_environment_may_be_given_as_a_file_anywhere(three: Project) -> None:
+    (three.path / "elsewhere").mkdir()
+    file = three.environment("../elsewhere/mine", marks=["rare"])
+
+    result = three.run("--collect-only", "-q", "--env", str(file), "-m", "rare", env=None)
+
+    assert result.ret == pytest.ExitCode.OK
+    assert collected(result) == {"mine"}
+
+
+def test_further_directories_are_searched(three: Project) -> None:
+    three.environment("../elsewhere/far")
+    three.ini("pdtest_environments = elsewhere")
+    assert collect(three, "--env", "far") == {"far"}
+
+
+def test_an_unknown_name_is_a_usage_error_that_names_the_nearest(three: Project) -> None:
+    result = three.run(env="smal")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: unknown environment: there is no environment 'smal'", "*small*"])
+
+
+def test_a_broken_file_is_told_with_file_line_and_key(three: Project) -> None:
+    file = three.environment("small", conector={})
+    line = 1 + file.read_text(encoding="utf-8").splitlines().index("conector: {}")
+
+    chosen = three.run(env="small")
+    by_default = three.run(env=None)
+
+    assert chosen.ret == pytest.ExitCode.USAGE_ERROR
+    chosen.stderr.fnmatch_lines([f"*small.yaml:{line}:1*conector*"])
+    assert by_default.ret == pytest.ExitCode.INTERRUPTED
+    by_default.stdout.fnmatch_lines([f"*small.yaml:{line}:1*conector*"])
+    assert "Traceback" not in by_default.stdout.str()
+    assert not (three.path / ".pdtest").exists()
+
+
+def test_a_mark_finds_environments_that_lack_a_variable_and_says_so(three: Project) -> None:
+    file = three.environment("large", marks=["gpu"])
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("path: model", "path: ${NOWHERE_SET:?export NOWHERE_SET}"), encoding="utf-8")
+
+    result = three.run("-m", "gpu", env=None)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*export NOWHERE_SET*"])
+    assert collect(three) == {"small"}
+
+
+def test_fixtures_and_options_are_documented(project: Project) -> None:
+    fixtures = project.run("--fixtures", env=None).stdout.str()
+    for name in ("cluster", "handoff", "judge", "prompts", "prefill", "decode", "colocated", "asked"):
+        documented = re.search(rf"^{name}(?: \[session scope\])? -- .*\n +\w", fixtures, re.MULTILINE)
+        assert documented, f"{name} has no words"
+    project.run("--help", env=None).stdout.fnmatch_lines(["*--env=NAME|FILE*", "*pdtest_default_env*"])
+
+
+@pytest.mark.parametrize(
+    ("expression", "marks", "expected"),
+    [
+        ("gpu", {"gpu"}, True),
+        ("gpu and nightly", {"gpu"}, True),
+        ("gpu or slow", {"gpu", "cuda"}, True),
+        ("not (slow or not gpu)", {"gpu"}, True),
+        ("not gpu", {"gpu"}, False),
+        ("not gpu", {"cpu"}, False),
+        ("slow", {"gpu"}, False),
+        ("gpu and not gpu", {"gpu"}, False),
+        ("gpu and (", {"gpu"}, False),
+        ("", {"gpu"}, False),
+    ],
+)
+def test_what_an_expression_asks_for(expression: str, marks: set[str], expected: bool) -> None:
+    assert asked_for(expression, frozenset(marks)) is expected
