@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 from pdtest.cluster.diagnosis import Finding, diagnose
@@ -13,6 +14,10 @@ from pdtest.events import MemberDied
 LAST_LINES = 25
 #: Searched for a known failure: a long traceback often follows the line that tells.
 SEARCHED_LINES = 400
+
+#: As Python prints what was raised, wherever a log's prefix puts it.
+_EXCEPTION = re.compile(r"(?<![\w.])[A-Za-z_][\w.]*(?:Error|Exception)\b: .*")
+_EXCEPTIONS = 3
 
 _SIGNALS = {
     signal.SIGKILL: "killed by SIGKILL, perhaps because the machine ran out of memory (dmesg tells)",
@@ -34,7 +39,7 @@ class MemberIncident(PdtestError):
         super().__init__(
             summary,
             expected=expected,
-            seen="\n".join([*_explained(self.finding), seen, *_last_lines(member)]),
+            seen="\n".join([*_explained(self.finding, member), seen, *_last_lines(member)]),
             where=str(member.log.path),
             next_step=self.finding.diagnosis.remedy if self.finding else _by_hand(member),
         )
@@ -121,8 +126,21 @@ def _signal_in_words(number: int) -> str:
     return _SIGNALS.get(name, f"ended by {name.name}")
 
 
-def _explained(finding: Finding | None) -> list[str]:
-    return [f"{finding.diagnosis.meaning} ({finding.diagnosis.name})", f"> {finding.line}"] if finding else []
+def _explained(finding: Finding | None, member: RunningMember) -> list[str]:
+    if finding is not None:
+        return [f"{finding.diagnosis.meaning} ({finding.diagnosis.name})", f"> {finding.line}"]
+    raised = _raised(member)
+    return ["exceptions in its log:", *(f"> {line}" for line in raised)] if raised else []
+
+
+def _raised(member: RunningMember) -> list[str]:
+    """The last lines that name an exception, each once.
+
+    The last traceback is often about another one: "engine failed, see root cause above".
+    """
+    lines = member.log.tails(SEARCHED_LINES, since=member.born)
+    found = [match.group(0) for line in lines if (match := _EXCEPTION.search(line))]
+    return list(dict.fromkeys(found))[-_EXCEPTIONS:]
 
 
 def _last_lines(member: RunningMember) -> list[str]:

@@ -94,6 +94,12 @@ VLLM: tuple[Diagnosis, ...] = (
         "pip uninstall -y torchvision torchaudio torchcodec triton",
     ),
     diagnosis(
+        "ranks without cores",
+        r"Not enough allowed NUMA nodes to bind threads",
+        "vLLM on CPU gives each tensor-parallel rank a NUMA node, and there are fewer nodes than ranks",
+        "name cores for the ranks: devices under the member, of kind core under hosts",
+    ),
+    diagnosis(
         "unknown argument",
         r"error: unrecognized arguments",
         "an entry under args is no flag of this vLLM version",

@@ -52,3 +52,27 @@ def test_the_lines_of_an_earlier_generation_explain_nothing(workshop: Workshop) 
         httpx.get(f"{member.url}/exit/5")
 
     assert member.died.result(timeout=5).diagnosis is None
+
+
+def test_an_unknown_failure_shows_what_was_raised_before_the_last_traceback(workshop: Workshop) -> None:
+    says = [
+        "(EngineCore pid=7) ERROR 11-21 [core.py:1510] AssertionError: Not enough nodes",
+        "AssertionError: Not enough nodes",
+        *["    a frame"] * 30,
+        "RuntimeError: Engine core initialization failed. See root cause above.",
+    ]
+    cluster = workshop.cluster({"decode": {"says": says}})
+    cluster.start()
+    member = cluster.members["decode"]
+    with suppress(httpx.HTTPError):
+        httpx.get(f"{member.url}/exit/1")
+
+    seen = died_later(member, member.died.result(timeout=5)).seen
+
+    assert seen is not None
+    assert seen.startswith(
+        "exceptions in its log:\n"
+        "> AssertionError: Not enough nodes\n"
+        "> RuntimeError: Engine core initialization failed. See root cause above.\n"
+        "exit code 1"
+    )

@@ -83,7 +83,7 @@ def test_it_has_a_port_and_those_the_member_names() -> None:
     }
 
 
-def test_the_stage_and_the_errors_of_a_real_log() -> None:
+def test_the_stage_and_the_errors_as_the_script_prints_them() -> None:
     lines = (SAMPLES / "toy-proxy.log").read_text(encoding="utf-8").splitlines()
     assert [stage.doing for line in lines for stage in TOY.stages if stage.pattern.search(line)] == [
         "answering"
