@@ -1,6 +1,6 @@
 """Does the correctness suite ever cry wolf? Repeats it on unmodified servers and counts.
 
-python benchmarks/false_alarms.py [--rounds 20] [--env vllm-cpu] [-- pytest arguments]
+python -m benchmarks.false_alarms [--rounds 20] [--env vllm-cpu] [-- pytest arguments]
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree as ET  # our own JUnit file
 
-from standing import ROOT, attached, standing
+from benchmarks.standing import ROOT, attached, standing
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
-"""What pdtest itself adds: from pytest's start to the first request, less the slowest member's own start-up.
+"""What pdtest adds: from pytest's start to the first request, less the slowest member's own start-up.
 
-python benchmarks/overhead.py [--env vllm-cpu] [--rounds 1]
+python -m benchmarks.overhead [--env vllm-cpu] [--rounds 1]
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from standing import ROOT
-
+from benchmarks.standing import ROOT
 from pdtest.events import MemberReady, read
 from pdtest.events.handoff import RequestSent
 
@@ -31,9 +30,8 @@ def main() -> None:
     options = parser.parse_args()
     overheads = [_round(options.env) for _ in range(options.rounds)]
     median = statistics.median(overheads)
-    print(
-        f"overhead {median:.2f} s, limit {_LIMIT_S} s, ratio {median / _LIMIT_S:.2f} ({options.rounds} rounds)"
-    )
+    ratio = median / _LIMIT_S
+    print(f"overhead {median:.2f} s, limit {_LIMIT_S} s, ratio {ratio:.2f} ({options.rounds} rounds)")
 
 
 def _round(environment: str) -> float:

@@ -1,6 +1,6 @@
 """How long the parity shapes take, against vLLM's own two accuracy scripts on the same servers.
 
-    python benchmarks/parity.py [--vllm-tests DIR] [--rounds 3] [--env vllm-cpu]
+    python -m benchmarks.parity [--vllm-tests DIR] [--rounds 3] [--env vllm-cpu]
 
 DIR is `tests/v1/kv_connector/nixl_integration` of a vLLM checkout; without it only our own time is printed.
 The scripts ask five prompts, one request after the other, through the proxy and directly.
@@ -21,8 +21,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import httpx
-from standing import ROOT, attached, standing
 
+from benchmarks.standing import ROOT, attached, standing
 from pdtest import Role
 from pdtest.cluster.cluster import Cluster
 
