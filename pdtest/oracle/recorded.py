@@ -117,8 +117,8 @@ class RecordedReference:
                 where=str(self.store.directory),
                 expected=f"{request.digest()}.json, by engine version {self.version}",
                 next_step=(
-                    "name the request in the hook pdtest_reference_requests, so that it is asked while "
-                    "the colocated member runs"
+                    "declare the request with @pytest.mark.asks(requests=...) and take it from the fixture "
+                    "'asked', so that it is asked while the colocated member runs"
                 ),
             )
         return answer

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -144,9 +143,3 @@ def project(pytester: pytest.Pytester) -> Iterator[Project]:
     for pid in left:
         psutil.Process(pid).kill()
     assert not left
-
-
-@pytest.fixture
-def plain() -> Callable[[str], str]:
-    """Output without its colours."""
-    return lambda text: re.sub(r"\x1b\[[0-9;]*m", "", text)

@@ -13,7 +13,8 @@ moves_nothing: true decode computes the prompt itself: the same answer, and the 
 logs: "line"        is printed before the answer
 dies: code          exits in the middle of the request
 no_metrics: true    /metrics is empty (member only)
-fails: "line"       prints it and exits with 3 instead of serving (member only)
+fails: "line"       prints it and exits with 3 instead of serving (member only); so it does, whatever it is
+                    told, when there is a file `broken` in its directory
 loads_s: x          seconds until it serves (member only)
 """
 
@@ -28,6 +29,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -40,6 +42,8 @@ BLOCK_SIZE = 16
 #: One layer, one head of 8, float32: see the model's config.json in conftest.py.
 BLOCK_BYTES = 1024
 VOCABULARY = 4096
+#: Not an argument, which would count as a setting: only the engine is another one.
+VERSION_VARIABLE = "DOUBLE_VERSION"
 _CANDIDATES = (-0.25, -1.75, -4.0)
 
 
@@ -226,12 +230,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--role", required=True)
     parser.add_argument("--does", type=json.loads, default={})
-    parser.add_argument("--version", default="0.0.1")
     options = parser.parse_args()
     does: dict[str, Any] = options.does
     time.sleep(does.get("loads_s", 0.0))
-    if "fails" in does:
-        _say(does["fails"])
+    if "fails" in does or Path("broken").exists():
+        _say(does.get("fails", "broken"))
         sys.exit(3)
     app = Starlette(
         routes=[
@@ -242,7 +245,9 @@ def main() -> None:
             Route("/reset_prefix_cache", probe, methods=["POST"]),
         ]
     )
-    app.state.engine = Engine(role=options.role, port=options.port, does=does, version=options.version)
+    app.state.engine = Engine(
+        role=options.role, port=options.port, does=does, version=os.environ.get(VERSION_VARIABLE, "0.0.1")
+    )
     uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning", ws="none", lifespan="off")
 
 

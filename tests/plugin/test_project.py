@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -46,7 +47,7 @@ def test_a_project_of_one_file_one_environment(project: Project, mode: str, mark
 
 
 def test_a_seed_repeats_the_prompts(project: Project) -> None:
-    project.environment(requires={"packages": []})
+    project.environment()
     project.tests("def test_it(request, prompts):\n    print('prompt', prompts.tokens(4))\n")
 
     outputs = [project.run("-s", "--pdtest-seed", "abc").stdout for _ in range(2)]
@@ -75,7 +76,9 @@ def test_workers_are_refused_a_cluster_and_told_why(project: Project) -> None:
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*a cluster cannot be shared by pytest-xdist's workers yet*", "*without -n*"])
+    result.stdout.fnmatch_lines(
+        ["*a cluster cannot be shared by pytest-xdist's workers yet*", "*without -n*"]
+    )
     assert not (project.path / ".pdtest").exists()
 
 
@@ -92,12 +95,10 @@ def test_two_runs_at_once_do_not_collide(project: Project) -> None:
     assert [process.returncode for process in both] == [0, 0], outputs
     runs = [run for run in (project.path / ".pdtest/runs").iterdir() if not run.is_symlink()]
     assert len(runs) == 2
-    ports = [_ports(run / "events.jsonl") for run in runs]
-    assert len(ports[0] | ports[1]) == 6
+    urls = [_urls(run / "events.jsonl") for run in runs]
+    assert len(urls[0] | urls[1]) == 6
 
 
-def _ports(journal: object) -> set[str]:
-    from pathlib import Path
-
-    events = map(json.loads, Path(str(journal)).read_text(encoding="utf-8").splitlines())
+def _urls(journal: Path) -> set[str]:
+    events = map(json.loads, journal.read_text(encoding="utf-8").splitlines())
     return {event["url"] for event in events if event["kind"] == "MemberStarting"}
