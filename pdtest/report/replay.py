@@ -6,7 +6,10 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +21,40 @@ from pdtest.environment.schema import Role
 _HEAD = """\
 #!/usr/bin/env bash
 # Replays the requests of {test}
-# against a running environment. Set the URLs below if your members answer elsewhere.
-# Each answer is written to answers/, each as the member gave it.
+# one after the other, against a running environment. Should your members answer elsewhere, set the
+# variables below. Each answer is written to answers/ as the member gave it.
 set -euo pipefail
 cd "$(dirname "$0")"
 mkdir -p answers
 """
 
 _FUNCTIONS = """
-# post MEMBER-URL PATH REQUEST-ID BODY ANSWER [API-KEY]
+failed=0
+
+authorization() { if [ -n "$1" ]; then printf 'Authorization: Bearer %s\\n' "$1"; fi; }
+
+# post MEMBER-URL API-KEY PATH REQUEST-ID BODY ANSWER
 post() {
-  local authorization=()
-  if [ -n "${6:-}" ]; then authorization=(-H "Authorization: Bearer $6"); fi
-  echo "-> $1$2 ($3)"
-  curl -sS -N -X POST "$1$2" -H 'Content-Type: application/json' -H "X-Request-Id: $3" \\
-    "${authorization[@]}" --data-binary "@$4" -o "$5" -w '   status %{http_code}, %{time_total} s\\n'
+  rm -f "$6"
+  echo "-> $1$3 ($4)"
+  # The key goes by file descriptor: a command line is visible to everyone.
+  curl -sS -N -X POST "$1$3" -H 'Content-Type: application/json' -H "X-Request-Id: $4" \\
+    -H @<(authorization "$2") --data-binary "@$5" -o "$6" -w '   status %{http_code}, %{time_total} s\\n' \\
+    || { echo "   no answer"; failed=1; }
 }
 
-# hand_over PREFILL-ANSWER BODY OUT: the body with the kv_transfer_params that prefill answered
+# hand_over PREFILL-ANSWER BODY OUT: the body with the kv_transfer_params that prefill answered just now
 hand_over() {
-  python3 - "$1" "$2" "$3" <<'PYTHON'
-import json, sys
-answer, body = (json.load(open(name)) for name in sys.argv[1:3])
-if answer.get("kv_transfer_params") is not None:
-    body["kv_transfer_params"] = answer["kv_transfer_params"]
-json.dump(body, open(sys.argv[3], "w"))
+  python3 - "$1" "$2" "$3" <<'PYTHON' || { echo "   nothing to hand over"; failed=1; return 1; }
+import json, pathlib, sys
+answer, body, out = map(pathlib.Path, sys.argv[1:])
+try:
+    params = json.loads(answer.read_text())["kv_transfer_params"]
+except (OSError, ValueError, KeyError, TypeError):
+    params = None
+if params is None:
+    sys.exit(1)
+out.write_text(json.dumps(json.loads(body.read_text()) | {"kv_transfer_params": params}))
 PYTHON
 }
 """
@@ -58,57 +70,73 @@ class Replay:
 
     def write(self, root: Path) -> Path:
         """Write the bodies and the script below ``root``. Returns the script's path."""
-        directory = root / _slug(self.test)
-        directory.mkdir(parents=True, exist_ok=True)
+        directory = _new_directory(root, _slug(self.test))
         script = directory / "replay.sh"
-        lines = [_HEAD.format(test=self.test), *self._addresses(), _FUNCTIONS]
+        lines = [_HEAD.format(test=self.test.replace("\n", " ")), *self._addresses(), _FUNCTIONS]
         for number, handoff in enumerate(self.handoffs, start=1):
             lines += self._handoff(directory, number, handoff)
+        lines.append('\nexit "$failed"')
         script.write_text("\n".join(lines) + "\n", encoding="utf-8")
         script.chmod(0o755)
         return script
 
+    @cached_property
+    def _variables(self) -> dict[str, str]:
+        """Beginnings of the variables of each member: its name as bash can spell it, and no other's."""
+        variables: dict[str, str] = {}
+        for name in self.cluster.members:
+            variable = re.sub(r"[^A-Za-z0-9]", "_", name).upper()
+            variable = f"_{variable}" if variable[0].isdigit() else variable
+            while variable in variables.values():
+                variable += "_"
+            variables[name] = variable
+        return variables
+
     def _addresses(self) -> Iterator[str]:
         for name, member in self.cluster.members.items():
-            variable = _variable(name)
-            yield f'{variable}_URL="${{{variable}_URL:-{member.url}}}"'
-            key = member.placement.member.api_key_env
-            yield f'{variable}_KEY="${{{key}:-}}"' if key else f'{variable}_KEY=""'
+            variable, key = self._variables[name], member.placement.member.api_key_env
+            yield f"{variable}_URL=${{{variable}_URL:-{shlex.quote(member.url)}}}"
+            yield f"{variable}_KEY=${{{key}:?holds the API key of {name}}}" if key else f"{variable}_KEY="
 
     def _handoff(self, directory: Path, number: int, handoff: Handoff) -> Iterator[str]:
         yield f"\n# handoff {number}: {handoff.request_id}, route {handoff.route}, {handoff.ending}"
-        names = [hop.member for hop in (handoff.prefill, handoff.decode, handoff.proxy) if hop]
-        for hop, request in self._hops(handoff):
+        for hop, request in _hops(handoff):
             body = request.body(self.cluster.environment.model.name)
             if hop.sent is not None:
                 body["kv_transfer_params"] = dict(hop.sent)
             file = _write(directory, f"{number:02}-{hop.member}.json", body)
-            if hop is handoff.decode and not handoff.tampered and hop.sent is not None:
+            prefill = handoff.prefill
+            if hop is handoff.decode and prefill and prefill.answered is not None and not handoff.tampered:
                 # Block ids and engine ids of a new run are new: hand over what prefill answers now.
-                yield f"hand_over answers/{number:02}-{names[0]}.json {file} {file}.now"
-                file += ".now"
-            yield self._post(hop.member, request, handoff.request_id, file, number)
-        for name in self._reference():
-            body = handoff.request.body(self.cluster.environment.model.name) | {"stream": False}
-            body.pop("stream_options", None)
-            file = _write(directory, f"{number:02}-{name}.json", body)
-            yield self._post(name, handoff.request, f"{handoff.request_id}-reference", file, number)
+                fresh = f"{file}.now"
+                words = map(
+                    shlex.quote, (_answer(number, prefill.member, handoff.request.for_prefill()), file, fresh)
+                )
+                yield f"hand_over {' '.join(words)} && \\"
+                file = fresh
+            yield self._post(number, hop.member, request, handoff.request_id, file)
+        for member in self.cluster.with_role(Role.COLOCATED)[:1]:
+            request = replace(handoff.request, stream=False)
+            file = f"{number:02}-{member.name}.json"
+            _write(directory, file, request.body(self.cluster.environment.model.name))
+            yield self._post(number, member.name, request, f"{handoff.request_id}-reference", file)
 
-    def _hops(self, handoff: Handoff) -> Iterator[tuple[Hop, Request]]:
-        if handoff.prefill:
-            yield handoff.prefill, handoff.request.for_prefill()
-        for hop in (handoff.decode, handoff.proxy):
-            if hop:
-                yield hop, handoff.request
-
-    def _reference(self) -> list[str]:
-        return [member.name for member in self.cluster.with_role(Role.COLOCATED)][:1]
-
-    def _post(self, member: str, request: Request, request_id: str, file: str, number: int) -> str:
-        variable = _variable(member)
-        answer = f"answers/{number:02}-{member}.json"
+    def _post(self, number: int, member: str, request: Request, request_id: str, file: str) -> str:
+        variable, answer = self._variables[member], _answer(number, member, request)
         words = " ".join(map(shlex.quote, (request.path, request_id, file, answer)))
-        return f'post "${variable}_URL" {words} "${variable}_KEY"'
+        return f'post "${variable}_URL" "${variable}_KEY" {words}'
+
+
+def _hops(handoff: Handoff) -> Iterator[tuple[Hop, Request]]:
+    if handoff.prefill:
+        yield handoff.prefill, handoff.request.for_prefill()
+    for hop in (handoff.decode, handoff.proxy):
+        if hop:
+            yield hop, handoff.request
+
+
+def _answer(number: int, member: str, request: Request) -> str:
+    return f"answers/{number:02}-{member}.{'sse' if request.stream else 'json'}"
 
 
 def _write(directory: Path, name: str, body: dict[str, Any]) -> str:
@@ -116,10 +144,16 @@ def _write(directory: Path, name: str, body: dict[str, Any]) -> str:
     return name
 
 
+def _new_directory(root: Path, name: str) -> Path:
+    """One that nobody else has: a test may fail twice in a run, and two long ids may begin alike."""
+    for attempt in count(1):
+        directory = root / (name if attempt == 1 else f"{name}-{attempt}")
+        with suppress(FileExistsError):
+            directory.mkdir(parents=True)
+            return directory
+    raise AssertionError(root)
+
+
 def _slug(test: str) -> str:
     """A directory name for a test id: readable, and short enough for any file system."""
-    return re.sub(r"[^\w.\-]+", "_", test.removeprefix("suites/")).strip("_")[:150]
-
-
-def _variable(member: str) -> str:
-    return re.sub(r"\W", "_", member).upper()
+    return re.sub(r"[^A-Za-z0-9_.\-]+", "_", test.removeprefix("suites/")).strip("._")[:150] or "test"
