@@ -34,9 +34,11 @@ class Prompts:
         return tuple(dice.randrange(self.vocab_size // 32, self.vocab_size // 2) for _ in range(length))
 
     def text(self, words: int) -> str:
-        """``words`` random words; at least that many tokens."""
+        """``words`` random words, the first a number that no other prompt has; at least that many tokens."""
         dice = self._dice()
-        return " ".join(dice.choice(_WORDS) for _ in range(words))
+        # Three words of the list fill a block of 16 byte-level tokens: of a hundred prompts two would agree.
+        nonce = f"{dice.getrandbits(32):08x}"
+        return " ".join([nonce, *(dice.choice(_WORDS) for _ in range(words - 1))])
 
     def _dice(self) -> random.Random:
         self._count += 1

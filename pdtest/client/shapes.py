@@ -15,6 +15,8 @@ from pdtest.client.prompts import Prompts
 from pdtest.client.request import Request
 
 _ANSWER = 16
+#: What the prompts of two blocks and a bit have beyond them.
+_BIT = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,12 @@ class Shape:
         return self.name
 
 
+def _blocks(bounds: Bounds, wanted: int) -> int:
+    """Tokens in ``wanted`` whole blocks, or in as many as leave room for a bit more and the answer."""
+    room = (bounds.max_model_len - _ANSWER - _BIT) // bounds.block_size
+    return max(1, min(wanted, room)) * bounds.block_size
+
+
 def _length(name: str, hides: str, length: Callable[[Bounds], int]) -> Shape:
     """A completion of as many token ids as ``length`` says."""
     return Shape(
@@ -50,7 +58,7 @@ def _variant(name: str, hides: str, **settings: object) -> Shape:
     return Shape(
         name=name,
         hides=hides,
-        make=lambda prompts, bounds: Request.tokens(prompts.tokens(2 * bounds.block_size + 5), **settings),
+        make=lambda prompts, bounds: Request.tokens(prompts.tokens(_blocks(bounds, 2) + _BIT), **settings),
     )
 
 
@@ -60,13 +68,13 @@ SHAPES: tuple[Shape, ...] = (
     _length("block-1", "rounding down to no block at all", lambda b: b.block_size - 1),
     _length("block", "the last token is the block's last", lambda b: b.block_size),
     _length("block+1", "a silent miss: length - 1 is a whole block", lambda b: b.block_size + 1),
-    _length("3-blocks-1", "the tail block is partial", lambda b: 3 * b.block_size - 1),
-    _length("3-blocks", "no tail block", lambda b: 3 * b.block_size),
-    _length("3-blocks+1", "a tail block of one token", lambda b: 3 * b.block_size + 1),
+    _length("3-blocks-1", "the tail block is partial", lambda b: _blocks(b, 3) - 1),
+    _length("3-blocks", "no tail block", lambda b: _blocks(b, 3)),
+    _length("3-blocks+1", "a tail block of one token", lambda b: _blocks(b, 3) + 1),
     _length(
         "many-blocks",
         "order and number of blocks",
-        lambda b: min(20 * b.block_size, b.max_model_len // 2) + 3,
+        lambda b: _blocks(b, 20) + 3,
     ),
     _length("longest", "limits: the prompt fills the context", lambda b: b.max_model_len - _ANSWER),
     _variant("single-token-answer", "decode's first token is its last", max_tokens=1),
@@ -80,7 +88,7 @@ SHAPES: tuple[Shape, ...] = (
         name="eos-first",
         hides="prefill's one token ends the answer, and it frees the blocks before decode has them",
         make=lambda prompts, bounds: Request.tokens(
-            prompts.tokens(2 * bounds.block_size + 5), extra={"logit_bias": {str(bounds.eos_id): 100}}
+            prompts.tokens(_blocks(bounds, 2) + _BIT), extra={"logit_bias": {str(bounds.eos_id): 100}}
         ),
     ),
     Shape(

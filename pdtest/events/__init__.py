@@ -18,6 +18,7 @@ from pdtest.events.member import (
     MemberStopped,
 )
 from pdtest.events.record import Event, UnknownEvent, from_json
+from pdtest.events.verdict import VerdictReached
 
 __all__ = [
     "Event",
@@ -35,6 +36,7 @@ __all__ = [
     "RequestErrored",
     "RequestSent",
     "UnknownEvent",
+    "VerdictReached",
     "from_json",
     "read",
 ]
