@@ -52,7 +52,7 @@ def _shapes(cluster: Cluster, work: Path) -> tuple[float, int]:
     environment = attached(cluster, work / "attached.yaml")
     began = time.perf_counter()
     done = _run(
-        ["-m", "pytest", "--env", str(environment), "suites/correctness/test_shapes.py", "-k", "test_shape"],
+        ["-m", "pytest", "--env", str(environment), "suites/correctness/test_shapes.py::test_shape"],
         {},
     )
     took = time.perf_counter() - began

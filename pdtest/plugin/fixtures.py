@@ -126,7 +126,9 @@ def gallery(request: pytest.FixtureRequest, environment: Environment, route: Rou
 @pytest_asyncio.fixture(loop_scope="function")
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """The HTTP connections of one test."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    # Servers close idle connections after a while, uvicorn and so vLLM after 5 s by default. Ours go first:
+    # a connection that is closed just as it is used again looks like a member that died.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=1.0)
     async with httpx.AsyncClient(limits=limits, trust_env=False) as client:
         yield client
 
