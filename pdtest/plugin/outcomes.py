@@ -52,9 +52,8 @@ def classify(config: pytest.Config, call: pytest.CallInfo[None], report: pytest.
         first, error.reported = not error.reported, True
         in_short = f"{error.title}: {error.summary}"
         report.longrepr = _Message(in_short, str(error) if first else f"{in_short} (see the first error)")
-        # A known issue of a test is none of the cluster that it never reached.
+        # Also where a failure is expected: a known issue of a test is none of the cluster it never reached.
         report.outcome = "failed"
-        vars(report).pop("wasxfail", None)
     elif isinstance(error, MemberIncident | UnexpectedLogErrors) and report.failed:
         report.longrepr = _Message(f"{error.title}: {error.summary}", str(error))
 

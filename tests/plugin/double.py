@@ -11,6 +11,7 @@ wrong_token: k      the k-th token is another one
 drift: x            all log-probabilities are off by x
 moves_nothing: true decode computes the prompt itself: the same answer, and the counters say so
 logs: "line"        is printed before the answer
+refuses: status     answers with this status
 dies: code          exits in the middle of the request
 no_metrics: true    /metrics is empty (member only)
 fails: "line"       prints it and exits with 3 instead of serving (member only); so it does, whatever it is
@@ -145,6 +146,8 @@ async def generate(http: Request) -> Response:
     if "dies" in does:
         _say("about to die")
         os._exit(does["dies"])
+    if "refuses" in does:
+        return JSONResponse({"error": {"message": "not today"}}, status_code=does["refuses"])
     is_chat, params = "messages" in body, body.get("kv_transfer_params") or {}
     prompt = _tokens(body["messages"][-1]["content"] if is_chat else body["prompt"])
     kv = await engine.kv_of(prompt, params, moves_nothing="moves_nothing" in does)

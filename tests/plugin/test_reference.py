@@ -88,3 +88,18 @@ def test_a_borrowed_reference_needs_no_member_of_its_own(project: Project) -> No
         "prefill",
         "decode",
     }
+
+
+def test_a_recording_that_fails_says_why_and_leaves_nothing_running(project: Project) -> None:
+    colocated = member("colocated", refuses=500)
+    project.environment(
+        members={"prefill": member("prefill"), "decode": member("decode"), "colocated": colocated},
+        reference={"kind": "recorded"},
+    )
+    project.tests(DECLARED)
+
+    result = project.run()
+
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["*not today*"])
+    assert project.survivors() == []

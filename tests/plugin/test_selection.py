@@ -93,6 +93,14 @@ def test_a_mark_finds_environments_that_lack_a_variable_and_says_so(three: Proje
     assert collect(three) == {"small"}
 
 
+def test_nothing_is_written_when_collection_fails(three: Project) -> None:
+    three.write("test_broken.py", "import nowhere_to_be_found\n")
+
+    assert three.run(env="small").ret == pytest.ExitCode.INTERRUPTED
+
+    assert not (three.path / ".pdtest").exists()
+
+
 def test_fixtures_and_options_are_documented(project: Project) -> None:
     fixtures = project.run("--fixtures", env=None).stdout.str()
     for name in ("cluster", "handoff", "judge", "prompts", "prefill", "decode", "colocated", "asked"):

@@ -69,6 +69,11 @@ async def test_foreign_params(handoff, judge, prompts):
 def test_only_the_cluster(cluster):
     assert all(member.alive for member in cluster.members.values())
 
+def test_error_with_only_the_cluster(cluster):
+    import httpx
+    body = Request.tokens([1], extra={"double": {"decode": {"logs": "ERROR once more"}}}).body("double")
+    httpx.post(cluster.members["decode"].url + "/v1/completions", json=body).raise_for_status()
+
 @pytest.mark.parametrize("kind", ["mended", "wrong", "blind"])
 async def test_known(handoff, judge, prompts, kind):
     from pdtest import Inconclusive, Ruling, Verdict
@@ -93,6 +98,7 @@ FAILED = {
     "test_dies",
     "test_dies_unnoticed",
     "test_foreign_params",
+    "test_error_with_only_the_cluster",
 }
 
 
@@ -116,7 +122,7 @@ def test_every_kind_of_end_as_a_user_sees_it(project: Project) -> None:
     known = dict(re.findall(r"::test_known\[doubles-(\w+)\] ([A-Z]+) ", output))
     assert known == {"mended": "FAILED", "wrong": "XFAIL", "blind": "XFAIL"}
     assert "[XPASS(strict)] the moon" in output
-    assert "8 failed, 7 passed, 2 xfailed" in output
+    assert "9 failed, 7 passed, 2 xfailed" in output
 
     sections_of_failed_tests(output)
     nothing_said_twice(output)
@@ -169,7 +175,7 @@ def files_of_a_run(project: Project, output: str) -> None:
     kinds = {event["kind"] for event in project.events()}
     assert kinds >= {"MemberReady", "MemberDied", "HandoffFinished", "VerdictReached", "RequestErrored"}
     suite = ET.parse(run / "junit.xml").getroot()[0]  # noqa: S314 - pytest wrote it
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("17", "8", "0")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("18", "9", "0")
 
 
 def test_inconclusive_is_an_outcome_of_its_own(project: Project) -> None:
