@@ -100,7 +100,7 @@ class MultiContract:
         """The first child that has tokens for this prompt; the first child when none has."""
         for child in self.children:
             demand = child.demand(prompt_tokens, cached_tokens=cached_tokens, block_size=block_size)
-            # Blocks without tokens: of a prompt of one token NIXL fetches the block, and counts it as computed.
+            # Blocks without tokens: NIXL fetches the block of a one-token prompt, and counts it as computed.
             if demand.transferred or demand.blocks:
                 return child.carrier(prompt_tokens, cached_tokens=cached_tokens, block_size=block_size)
         return self.children[0]
