@@ -153,9 +153,9 @@ def test_a_log_of_nothing_but_polls_is_not_shown(pair: Cluster, tmp_path: Path) 
 def test_the_probe_of_the_member_s_service_is_a_poll_too(cluster_of: ClusterOf, tmp_path: Path) -> None:
     settings = {"service": "command", "url": "http://x:1", "options": {"ready_path": "/up?deep=1"}}
     pair = cluster_of({"decode": {"role": "decode"} | settings})
-    logged = HEALTH.replace("/health", "/up?deep=1") + "\nmore\n"
+    logged = "\n".join([HEALTH.replace("/health", "/up?deep=1"), HEALTH, METRICS, "more", ""])
     assert section(pair, tmp_path, logged=logged) == [
-        "log of decode during the test (without 1 of pdtest's own polls):",
+        "log of decode during the test (without 3 of pdtest's own polls):",
         "  | more",
     ]
 
