@@ -160,6 +160,7 @@ def test_a_fall_on_one_member_does_not_cancel_a_rise_on_another() -> None:
 def test_a_restart_shows_although_no_counter_fell(born: str) -> None:
     window = decode_window({**EXACT, born: 200.5}, {**ZERO, born: 100.5})
     assert window.restarted == ("decode",)
+    assert window.rise(TRANSFERRED) is None
     assert ruled(window, claim_of(moved(6))) is Ruling.INCONCLUSIVE
     assert "decode restarted in between" in only(window, claim_of(moved(6)), Ruling.INCONCLUSIVE)[0].text
 

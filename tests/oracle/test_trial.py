@@ -255,6 +255,13 @@ async def test_tokens_drawn_with_a_seed_are_compared_but_not_forced(settings: An
     assert len(reference.asked) == 1
 
 
+async def test_tokens_drawn_do_not_end_in_a_tie() -> None:
+    request = replace(REQUEST, temperature=0.8, seed=7)
+    model = tied(7)
+    *_, parity = await held(model.answer(request, second=[7]), FakeReference(model), request)
+    assert parity.ruling is Ruling.INCONCLUSIVE
+
+
 async def test_a_tie_in_one_choice_does_not_hide_corruption_in_another() -> None:
     request = replace(REQUEST, n=2, temperature=0.8, seed=1)
     model = tied(2)
