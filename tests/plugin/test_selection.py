@@ -120,6 +120,7 @@ def test_fixtures_and_options_are_documented(project: Project) -> None:
         ("not gpu", {"cpu"}, False),
         ("slow", {"gpu"}, False),
         ("gpu and not gpu", {"gpu"}, False),
+        ("not (gpu and slow)", {"gpu"}, False),
         ("gpu and (", {"gpu"}, False),
         ("", {"gpu"}, False),
     ],
