@@ -38,7 +38,7 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini(
         "pdtest_default_env",
         help="environment that is tested when neither --env nor -m names one",
-        default="embedded",
+        default="",
     )
     parser.addini(
         "pdtest_environments",

@@ -17,6 +17,7 @@ from pdtest.client.request import Request
 from pdtest.cluster.cluster import Cluster
 from pdtest.environment.schema import Role
 from pdtest.models.fingerprint import fingerprint as weights
+from pdtest.oracle.errors import ReferenceMissing
 from pdtest.oracle.recorded import RecordedReference, ReferenceStore
 from pdtest.plugin.endpoints import endpoint_of
 from pdtest.plugin.terminal import start_up
@@ -57,6 +58,12 @@ class Recording:
             if not store.drop_other_versions(version):
                 return
             self.cluster.stop(self._others())
+        raise ReferenceMissing(
+            f"'{self._colocated()}' gives answers of another version than decode runs",
+            expected=f"version {version} on both",
+            where=str(store.directory),
+            next_step="have both members use one interpreter (options.python)",
+        )
 
     def _record(self, store: ReferenceStore, requests: Sequence[Request]) -> None:
         name = self._colocated()

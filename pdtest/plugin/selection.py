@@ -87,6 +87,12 @@ class Selection:
         """Give a test that uses `cluster` one instance per environment, with the environment's marks."""
         if "cluster" not in metafunc.fixturenames:
             return
+        if not self.names:
+            raise pytest.Collector.CollectError(
+                "no environment was chosen for the tests that use a cluster\n"
+                f"  known    {', '.join(self.catalogue.names()) or 'none'}\n"
+                "  next     pass --env NAME, or set pdtest_default_env in the ini file"
+            )
         axes = [axis for axis in AXES if axis in metafunc.fixturenames]
         parameters = [
             pytest.param(name, *values, id="-".join([name, *map(str, values)]), marks=self._marks(name))
@@ -118,4 +124,5 @@ def select(config: pytest.Config) -> Selection:
     chosen = named or [name for name in catalogue.names() if asked_for(expression, catalogue.marks(name))]
     if chosen:
         return Selection.of(catalogue, chosen)
-    return Selection(catalogue=catalogue, names=(config.getini("pdtest_default_env"),))
+    default: str = config.getini("pdtest_default_env")
+    return Selection(catalogue=catalogue, names=(default,) if default else ())

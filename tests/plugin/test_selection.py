@@ -127,3 +127,14 @@ def test_fixtures_and_options_are_documented(project: Project) -> None:
 )
 def test_what_an_expression_asks_for(expression: str, marks: set[str], expected: bool) -> None:
     assert asked_for(expression, frozenset(marks)) is expected
+
+
+def test_where_nothing_chooses_an_environment_the_known_ones_are_named(project: Project) -> None:
+    project.environment("small")
+    project.tests(ONE_TEST)
+
+    result = project.run(env=None)
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["no environment was chosen*", "*known*small*", "*next*--env NAME*"])
+    assert "Traceback" not in result.stdout.str()
