@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,7 @@ from pdtest.oracle.verdict import Verdict
 from pdtest.plugin.errors import ClusterUnavailable, Unschedulable
 from pdtest.plugin.recording import Recording
 from pdtest.plugin.selection import Selection
-from pdtest.plugin.terminal import start_up
+from pdtest.plugin.terminal import start_up, streaming
 from pdtest.services.registry import services
 
 #: Gives the requests whose colocated answers an environment's tests will need.
@@ -56,6 +56,8 @@ class Run:
         self.answers: dict[str, dict[str, Answer]] = {}
         self._selection = selection
         self._clusters: dict[str, Cluster] = {}
+        #: What shows the logs of a running cluster, under -vv.
+        self._streams: dict[str, ExitStack] = {}
         self._failures: dict[str, BaseException] = {}
 
     def cluster(self, name: str, wanted: Wanted) -> Cluster:
@@ -81,7 +83,8 @@ class Run:
         """Stop an environment's cluster."""
         cluster = self._clusters.pop(name, None)
         if cluster is not None:
-            cluster.stop()
+            with self._streams.pop(name, ExitStack()):
+                cluster.stop()
 
     def revive(self, cluster: Cluster) -> None:
         """Start the members again that died; after a test that may have hurt them, the stuck ones too."""
@@ -138,11 +141,14 @@ class Run:
             journal=self.journal,
             owner=self.id,
         )
-        try:
-            self._bring_up(cluster, wanted)
-        except BaseException:
-            cluster.stop()
-            raise
+        with ExitStack() as stack:
+            stack.enter_context(streaming(self.config, cluster))
+            try:
+                self._bring_up(cluster, wanted)
+            except BaseException:
+                cluster.stop()
+                raise
+            self._streams[environment.name] = stack.pop_all()
         return cluster
 
     def _bring_up(self, cluster: Cluster, wanted: Wanted) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -35,6 +36,19 @@ def released(config: pytest.Config) -> Iterator[Console | None]:
 
 
 @contextmanager
+def streaming(config: pytest.Config, cluster: Cluster) -> Iterator[None]:
+    """With -vv, the members' logs on the terminal for as long as the context lasts, tests included."""
+    if config.get_verbosity() < STREAM_ALWAYS:
+        yield
+        return
+    with released(config):
+        # While a test runs, stdout is captured; this copy goes on being the terminal.
+        terminal = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
+    with terminal, LogStream(lambda: cluster.members, lambda line: print(line, file=terminal)):
+        yield
+
+
+@contextmanager
 def start_up(config: pytest.Config, cluster: Cluster, headline: str) -> Iterator[Watch | None]:
     """What to pass as ``watch`` to a cluster: live progress, and with -v its logs."""
     with released(config) as console, ExitStack() as stack:
@@ -42,6 +56,6 @@ def start_up(config: pytest.Config, cluster: Cluster, headline: str) -> Iterator
             yield None
             return
         console.print(headline, style="bold")
-        if config.get_verbosity() >= STREAM_AT_START:
+        if STREAM_AT_START <= config.get_verbosity() < STREAM_ALWAYS:
             stack.enter_context(LogStream(lambda: cluster.members, console.out))
         yield stack.enter_context(Progress(console))

@@ -235,6 +235,7 @@ def main() -> None:
     parser.add_argument("--does", type=json.loads, default={})
     options = parser.parse_args()
     does: dict[str, Any] = options.does
+    _say(f"{options.role} loads")
     time.sleep(does.get("loads_s", 0.0))
     if "fails" in does or Path("broken").exists():
         _say(does.get("fails", "broken"))

@@ -167,3 +167,20 @@ def test_the_end_of_pytest_during_a_test_is_the_end_of_all(
         assert "1 passed" in run.said()
     else:
         until(lambda: not project.survivors(), "nothing is left", 5.0)
+
+
+@pytest.mark.parametrize(("option", "at_start", "in_tests"), [("-v", True, False), ("-vv", True, True)])
+def test_the_logs_of_the_members_are_shown_as_verbosely_as_asked_for(
+    project: Project, option: str, *, at_start: bool, in_tests: bool
+) -> None:
+    project.environment(members={role: member(role) for role in ("prefill", "decode", "colocated")})
+    project.tests("""
+async def test_it(handoff, prompts):
+    await handoff(ask(prompts, logs="said in the test"))
+""")
+    done = subprocess.run(
+        project.command(option), cwd=project.path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert ("decode| decode loads" in done.stdout) is at_start
+    assert done.stdout.count("decode| said in the test") == in_tests
