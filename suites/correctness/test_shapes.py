@@ -11,6 +11,7 @@ from pdtest.client.shapes import Bounds, Shape
 from pdtest.oracle.gallery import Gallery
 from pdtest.oracle.handoffs import Handoffs
 from pdtest.oracle.parity import Tolerance, compare
+from pdtest.oracle.reference import Reference
 from pdtest.plugin.fixtures import Judge
 
 
@@ -19,13 +20,14 @@ async def test_shape(  # noqa: PLR0913, PLR0917 - fixtures are asked for by name
     route: Route,
     asked: list[Request],
     gallery: Gallery,
+    colocated: Reference,
     handoff: Handoffs,
     judge: Judge,
     prompts: Prompts,
     bounds: Bounds,
 ) -> None:
     """All shapes are in flight at once, and each is judged by itself."""
-    volley = await gallery.one(asked[0], shape.make(prompts, bounds), handoff)
+    volley = await gallery.one(asked[0], shape.make(prompts, bounds), handoff, colocated)
     await judge(volley, f"{shape} by {route}: equal to colocated, with KV moved")
 
 

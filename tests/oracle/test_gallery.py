@@ -113,3 +113,18 @@ async def test_firing_that_failed_is_tried_again(gallery: Gallery) -> None:
     with pytest.raises(OSError, match="no connection"):
         await gallery.one(ONE, AGAIN, fires(shooting))
     assert (await gallery.one(ONE, AGAIN, fires(shooting))).handoff.request == ONE
+
+
+async def test_the_reference_is_asked_about_all_at_once_and_what_fails_is_left_to_the_tests(
+    gallery: Gallery,
+) -> None:
+    asked: list[Request] = []
+
+    class Reference:
+        async def answer(self, request: Request) -> Any:
+            asked.append(request)
+            raise RuntimeError("busy")
+
+    for request in (ONE, TWO):
+        await gallery.one(request, AGAIN, fires(Shooting()), Reference())
+    assert asked == [ONE, TWO]
