@@ -84,6 +84,8 @@ def test_a_released_port_can_be_claimed(leases: PortLeases, others: PortLeases) 
     others.release_all()
     others.release_all()
     leases.claim(port)
+    with pytest.raises(PortTaken):
+        others.claim(port)
 
 
 def test_a_dead_owner_holds_nothing(leases: PortLeases, directory: Path) -> None:

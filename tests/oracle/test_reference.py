@@ -81,7 +81,8 @@ async def test_different_requests_do_not_wait_for_each_other() -> None:
             return await super().answer(request)
 
     cached = CachedReference(Meeting(), {})
-    await asyncio.gather(cached.answer(REQUEST), cached.answer(OTHER))
+    one, other = await asyncio.gather(cached.answer(REQUEST), cached.answer(OTHER))
+    assert one is not other
 
 
 async def test_a_failure_is_not_kept() -> None:
