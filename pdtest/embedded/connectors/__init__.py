@@ -1,0 +1,1 @@
+"""How KV leaves one engine and arrives in another: one file per connector."""

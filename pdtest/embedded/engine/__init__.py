@@ -1,0 +1,1 @@
+"""The engine: scheduling, prefix cache, sampling, the OpenAI-compatible API."""

@@ -1,0 +1,1 @@
+"""The store: a pool of KV by content, one meta process and its clients."""
