@@ -8,7 +8,7 @@ contract demands.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from pdtest.client.metrics import Metrics
@@ -85,10 +85,16 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What one connector has to move for one handoff."""
+    """What one connector has to move for one choice of one handoff.
+
+    ``instead``: of a choice beyond the first, what it moves when it is scheduled after the first one's
+    KV has arrived, which it then finds in decode's prefix cache. Engines start choices one by one, so both
+    happen (seen at vLLM 0.32, one time in two).
+    """
 
     carrier: Contract
     demand: Demand
+    instead: Share | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +105,27 @@ class Claim:
     shares: tuple[Share, ...]
     #: Bytes of one block over all layers; None where the model's geometry is unknown.
     block_bytes: int | None
-    #: Choices beyond the first of each request (n > 1). All choices fetch the same blocks under one name,
-    #: and prefill takes every reader after the first for a late one (vLLM 0.32, nixl/pull_worker.py).
-    further_choices: int = 0
+
+    @property
+    def further_choices(self) -> int:
+        """Choices beyond the first of each request (n > 1).
+
+        All choices fetch the same blocks under one name, and prefill takes every reader after the first
+        for a late one (vLLM 0.32, nixl/pull_worker.py).
+        """
+        return sum(share.instead is not None for share in self.shares)
+
+    def ways(self) -> Iterator[Claim]:
+        """Every total that is right: one, unless further choices leave it open where their KV came from."""
+        partial: list[tuple[Share, ...]] = [()]
+        for share in self.shares:
+            options = (share,) if share.instead is None else (share, replace(share.instead, instead=share))
+            # Only sums count, so ways that add up to the same are one: their number stays small.
+            different: dict[_Sums, tuple[Share, ...]] = {}
+            for way in ((*taken, option) for taken in partial for option in options):
+                different.setdefault(_sums(way), way)
+            partial = list(different.values())
+        yield from (replace(self, shares=shares) for shares in partial)
 
     @property
     def demand(self) -> Demand:
@@ -113,26 +137,52 @@ class Claim:
         return total([share.demand for share in self.shares if share.carrier.name == carrier.name])
 
 
+_Sums = tuple[tuple[str, Demand], ...]
+
+
+def _sums(shares: Sequence[Share]) -> _Sums:
+    by_carrier: dict[str, Demand] = {}
+    for share in shares:
+        by_carrier[share.carrier.name] = by_carrier.get(share.carrier.name, NOTHING) + share.demand
+    return tuple(sorted(by_carrier.items(), key=lambda item: item[0]))
+
+
 def total(demands: Sequence[Demand]) -> Demand:
     """The sum of several demands."""
     return sum(demands, start=NOTHING)
 
 
 def weigh(window: Window, claim: Claim) -> tuple[Finding, ...]:
-    """Findings on tokens, bytes and failures. Exact: one block too few or too many is a failure."""
+    """Findings on tokens, bytes and failures. Exact: one block too few or too many is a failure.
+
+    Where a claim can be met in several ways the findings are those of one that is met, else of the first.
+    """
+    by_way = [_weigh(window, way) for way in claim.ways()]
+    return next((findings for findings in by_way if not _any_failed(findings)), by_way[0])
+
+
+def _weigh(window: Window, claim: Claim) -> tuple[Finding, ...]:
     exact = (_exact(window, wanted) for wanted in _wanted(claim))
     return (*_restarts(window), *exact, *_inexact_bytes(window, claim), *_failures(window, claim))
 
 
+def _any_failed(findings: Sequence[Finding]) -> bool:
+    return any(finding.ruling is Ruling.FAIL for finding in findings)
+
+
 def settled(window: Window, claim: Claim) -> bool:
     """True once every counter that is exported has reached its demand: counters lag behind answers."""
-    return all(finding.ruling is not Ruling.FAIL for finding in weigh(window, claim))
+    return not _any_failed(weigh(window, claim))
 
 
 def exceeded(window: Window, claim: Claim) -> bool:
-    """True once any counter has risen beyond its demand: waiting cannot mend that."""
-    rises = ((window.rise(wanted.counter), wanted.expected) for wanted in _wanted(claim))
-    return any(rise is not None and rise > expected for rise, expected in rises)
+    """True once, whichever way is taken, a counter has risen beyond its demand: waiting cannot mend that."""
+    return all(any(_is_beyond(window, wanted) for wanted in _wanted(way)) for way in claim.ways())
+
+
+def _is_beyond(window: Window, wanted: _Wanted) -> bool:
+    rise = window.rise(wanted.counter)
+    return rise is not None and rise > wanted.expected
 
 
 @dataclass(frozen=True)

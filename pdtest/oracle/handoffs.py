@@ -13,7 +13,7 @@ from pdtest.client.request import Request
 from pdtest.environment.schema import Environment, Role
 from pdtest.events.record import Event
 from pdtest.oracle.evidence import Claim, Reading, Window
-from pdtest.oracle.volley import Volley, read_engines, settle, share_of
+from pdtest.oracle.volley import Volley, read_engines, settle, shares_of
 from pdtest.wire.contract import Contract
 
 #: Told of every handoff when it is over, before anything is judged.
@@ -78,6 +78,7 @@ class Handoffs:
     ) -> Volley:
         """The volley of ``handoffs`` that were sent since ``before``, once the counters have caught up."""
         claim = self.claim(handoffs, cached)
+        await self._bring_out_late_reads(handoffs)
         within_s = self.environment.thresholds.settle_s
         window = await settle(self.engines, self.roles, before, claim, within_s)
         return Volley(handoffs=tuple(handoffs), window=window, claim=claim)
@@ -95,15 +96,26 @@ class Handoffs:
         each = [cached] * len(handoffs) if isinstance(cached, int) else cached
         size = self.environment.model.block_size
         shares = (
-            share_of(self.contract, handoff, cached_tokens=tokens, block_size=size)
+            share
             for handoff, tokens in zip(handoffs, each, strict=True)
+            for share in shares_of(self.contract, handoff, cached_tokens=tokens, block_size=size)
         )
         return Claim(
             contract=self.contract,
             shares=tuple(shares),
             block_bytes=self.block_bytes,
-            further_choices=sum(handoff.request.n - 1 for handoff in handoffs),
         )
+
+    async def _bring_out_late_reads(self, handoffs: Sequence[Handoff]) -> None:
+        """Have prefill export what it counted of further choices, or the next volley is charged with it.
+
+        vLLM 0.32 hands its connector's counters out with the results of a step, and an idle prefill takes
+        none. Its own prompt, known by now, is the cheapest step there is.
+        """
+        asked = next((handoff.request for handoff in handoffs if handoff.request.n > 1), None)
+        if asked is not None:
+            plain = asked.for_prefill()
+            await asyncio.gather(*(prefill.generate(plain) for prefill in self._with_role(Role.PREFILL)))
 
     def _runner(self, route: Route) -> HandoffRunner:
         turn = next(self._turn)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pdtest.client.endpoint import Endpoint
 from pdtest.client.handoff import Handoff
 from pdtest.environment.schema import Role
-from pdtest.oracle.evidence import NOTHING, Claim, Reading, Share, Window, exceeded, settled, total, weigh
+from pdtest.oracle.evidence import NOTHING, Claim, Reading, Share, Window, exceeded, settled, weigh
 from pdtest.wire.contract import Contract, Demand
 from pdtest.wire.multi import MultiContract, connectors
 
@@ -65,29 +65,37 @@ async def settle(
         await asyncio.sleep(_CONFIRM_S if final else _POLL_S)
 
 
-def share_of(contract: Contract, handoff: Handoff, *, cached_tokens: int, block_size: int) -> Share:
-    """Which connector carries a handoff, and what it must move."""
-    demand = demanded(contract, handoff, cached_tokens=cached_tokens, block_size=block_size)
-    loader = _loader(contract, handoff)
-    if handoff.answer is None or loader is None:
-        return Share(carrier=connectors(contract)[0], demand=demand)
-    tokens = handoff.answer.usage.prompt_tokens
-    carrier = loader.carrier(tokens, cached_tokens=cached_tokens, block_size=block_size)
-    return Share(carrier=carrier, demand=demand)
+def shares_of(
+    contract: Contract, handoff: Handoff, *, cached_tokens: int, block_size: int
+) -> tuple[Share, ...]:
+    """What each choice of a handoff must move, and which connector carries it.
 
-
-def demanded(contract: Contract, handoff: Handoff, *, cached_tokens: int, block_size: int) -> Demand:
-    """What one handoff must move. Nothing for one that failed: how far it came is not known."""
+    Nothing of one that failed: how far it came is not known.
+    """
     if handoff.answer is None:
-        return NOTHING
+        return (Share(carrier=connectors(contract)[0], demand=NOTHING),)
+    first = _share(contract, handoff, cached_tokens=cached_tokens, block_size=block_size)
+    if handoff.request.n == 1:
+        return (first,)
+    tokens = handoff.answer.usage.prompt_tokens
+    # Each choice is a sequence of its own, and fetches for itself or finds what the first one brought.
+    known = _share(contract, handoff, cached_tokens=tokens, block_size=block_size)
+    return (first, *[replace(first, instead=known)] * (handoff.request.n - 1))
+
+
+def _share(contract: Contract, handoff: Handoff, *, cached_tokens: int, block_size: int) -> Share:
+    assert handoff.answer is not None  # noqa: S101
     tokens, loader = handoff.answer.usage.prompt_tokens, _loader(contract, handoff)
+    if loader is not None:
+        return Share(
+            carrier=loader.carrier(tokens, cached_tokens=cached_tokens, block_size=block_size),
+            demand=loader.demand(tokens, cached_tokens=cached_tokens, block_size=block_size),
+        )
     if _computes_everything(handoff):
-        one = Demand(transferred=0, cached=0, computed=tokens, blocks=0)
-    elif loader is None:
-        one = _without_connector(tokens, cached_tokens, block_size)
+        demand = Demand(transferred=0, cached=0, computed=tokens, blocks=0)
     else:
-        one = loader.demand(tokens, cached_tokens=cached_tokens, block_size=block_size)
-    return total([one] * handoff.request.n)  # each choice is a sequence of its own, and fetches for itself
+        demand = _without_connector(tokens, cached_tokens, block_size)
+    return Share(carrier=connectors(contract)[0], demand=demand)
 
 
 def _loader(contract: Contract, handoff: Handoff) -> Contract | None:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdtest.environment.schema import Role
-from pdtest.oracle.evidence import Claim, Share, Window, exceeded, settled, weigh
+from pdtest.oracle.evidence import NOTHING, Claim, Share, Window, exceeded, settled, weigh
 from pdtest.oracle.verdict import Finding, Ruling, conclude
-from pdtest.wire.contract import Demand
+from pdtest.wire.contract import Contract, Demand
 from pdtest.wire.evidence import VLLM_TOKENS
 from pdtest.wire.example import ExampleContract
 from pdtest.wire.multi import MultiContract
@@ -233,14 +233,54 @@ def test_late_reads_are_those_of_further_choices_and_no_more(
     late: int, further_choices: int, ruling: Ruling
 ) -> None:
     window = decode_window(EXACT, prefill={"late": late})
-    assert ruled(window, claim_of(moved(6), further_choices=further_choices)) is ruling
+    first = Share(carrier=NIXL, demand=moved(6))
+    choices = (Share(carrier=NIXL, demand=NOTHING, instead=first),) * further_choices
+    assert ruled(window, composed(first, *choices, contract=NIXL)) is ruling
+
+
+# A choice beyond the first: 6 tokens in 2 blocks by itself, or one block of 2 tokens after a hit of 4.
+FURTHER = Share(
+    carrier=NIXL,
+    demand=moved(6),
+    instead=Share(carrier=NIXL, demand=Demand(transferred=2, cached=4, computed=0, blocks=1)),
+)
+
+
+@pytest.mark.parametrize(
+    ("transferred", "cached", "blocks", "ruling"),
+    [
+        (18, 0, 6, Ruling.PASS),
+        (14, 4, 5, Ruling.PASS),
+        (10, 8, 4, Ruling.PASS),
+        (6, 12, 3, Ruling.FAIL),  # the first choice fetched nothing either
+        (14, 4, 4, Ruling.FAIL),  # a block lost
+        (14, 0, 5, Ruling.FAIL),  # tokens lost
+    ],
+)
+def test_further_choices_fetch_or_find_but_always_add_up(
+    transferred: int, cached: int, blocks: int, ruling: Ruling
+) -> None:
+    seen = {**ZERO, "moved": transferred, "cached": cached, "bytes": blocks * BLOCK_BYTES}
+    claim = composed(Share(carrier=NIXL, demand=moved(6)), FURTHER, FURTHER, contract=NIXL)
+    window = decode_window(seen)
+    assert ruled(window, claim) is ruling
+    assert settled(window, claim) is (ruling is Ruling.PASS)
+    assert exceeded(window, claim) is False or ruling is Ruling.FAIL
+
+
+def test_many_further_choices_have_few_sums() -> None:
+    claim = composed(Share(carrier=NIXL, demand=moved(6)), *[FURTHER] * 40, contract=NIXL)
+    ways = list(claim.ways())
+    assert len(ways) == 41
+    assert ways[0].demand.transferred == 41 * 6
+    assert {way.further_choices for way in ways} == {40}
 
 
 # --- compositions ---
 
 
-def composed(*shares: Share) -> Claim:
-    return Claim(contract=BOTH, shares=shares, block_bytes=BLOCK_BYTES)
+def composed(*shares: Share, contract: Contract = BOTH) -> Claim:
+    return Claim(contract=contract, shares=shares, block_bytes=BLOCK_BYTES)
 
 
 def test_prompts_that_nixl_carries_are_held_against_nixls_bytes() -> None:

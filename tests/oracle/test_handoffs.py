@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -80,6 +81,15 @@ async def test_failed_requests_are_in_the_volley_and_claim_nothing(make: Make) -
     assert [handoff.ending for handoff in volley.handoffs] == [Ending.PREFILL_FAILED, Ending.ANSWERED]
     assert volley.claim.demand.transferred == 8
     assert settled(volley.window, volley.claim)
+
+
+@pytest.mark.parametrize(("n", "steps"), [(1, 0), (2, 1)])
+async def test_prefill_steps_once_more_after_further_choices(make: Make, n: int, steps: int) -> None:
+    prefill = FakeEngine("prefill", counts=({},))
+    handoffs = make(prefill, FakeEngine("decode", on_generate=counting))
+    await handoffs(replace(REQUEST, n=n, temperature=1.0, seed=1))
+    plain = [sent for _, sent in prefill.log if sent.get("kv_transfer_params") is None]
+    assert len(plain) == steps
 
 
 async def test_tampering_reaches_decode(make: Make) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pdtest.client.handoff import Route
+from pdtest.client.handoff import Handoff, Route
 from pdtest.client.request import Request
-from pdtest.oracle.evidence import Reading, Window, settled
-from pdtest.oracle.volley import Volley, demanded, read_engines, settle, share_of
+from pdtest.oracle.evidence import Reading, Window, settled, total
+from pdtest.oracle.volley import Volley, read_engines, settle, shares_of
 from pdtest.wire.contract import Demand
 from pdtest.wire.example import ExampleContract
 from pdtest.wire.multi import MultiContract
@@ -109,8 +109,13 @@ async def test_engines_are_read_side_by_side() -> None:
 
 
 def demand(request: Request, contract: Any = NIXL, *, cached: int = 0, **settings: Any) -> Demand:
-    handoff = handoff_of(request, Model().answer(request), **settings)
-    return demanded(contract, handoff, cached_tokens=cached, block_size=BLOCK)
+    return demand_of(handoff_of(request, Model().answer(request), **settings), contract, cached)
+
+
+def demand_of(handoff: Handoff, contract: Any = NIXL, cached: int = 0) -> Demand:
+    return total(
+        [share.demand for share in shares_of(contract, handoff, cached_tokens=cached, block_size=BLOCK)]
+    )
 
 
 def numbers(seen: Demand) -> tuple[int, int, int, int]:
@@ -125,17 +130,21 @@ def test_what_decode_has_does_not_move() -> None:
     assert numbers(demand(REQUEST, cached=4)) == (2, 4, 0, 1)
 
 
-def test_each_choice_fetches_for_itself() -> None:
-    assert numbers(demand(replace(REQUEST, n=3))) == (18, 0, 0, 6)
+def test_each_choice_fetches_for_itself_or_finds_what_the_first_one_brought() -> None:
+    request = replace(REQUEST, n=3)
+    first, *further = shares_of(
+        NIXL, handoff_of(request, Model().answer(request)), cached_tokens=0, block_size=BLOCK
+    )
+    assert (numbers(first.demand), first.instead) == ((6, 0, 0, 2), None)
+    assert len(further) == 2
+    for share in further:
+        assert numbers(share.demand) == (6, 0, 0, 2)
+        assert share.instead is not None
+        assert numbers(share.instead.demand) == (2, 4, 0, 1)
 
 
 def test_failed_handoffs_demand_nothing() -> None:
-    assert numbers(demanded(NIXL, handoff_of(REQUEST, None), cached_tokens=0, block_size=BLOCK)) == (
-        0,
-        0,
-        0,
-        0,
-    )
+    assert numbers(demand_of(handoff_of(REQUEST, None))) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("n", [1, 2])
@@ -161,7 +170,7 @@ def test_contract_without_params_misses_none() -> None:
 def test_behind_a_proxy_params_are_taken_for_granted() -> None:
     through = handoff_of(REQUEST, Model().answer(REQUEST))
     through = replace(through, route=Route.PROXY, decode=None, proxy=through.decode)
-    assert numbers(demanded(NIXL, through, cached_tokens=0, block_size=BLOCK)) == (6, 0, 0, 2)
+    assert numbers(demand_of(through)) == (6, 0, 0, 2)
 
 
 # --- and of whom ---
@@ -169,7 +178,7 @@ def test_behind_a_proxy_params_are_taken_for_granted() -> None:
 
 def carrier(contract: Any, request: Request = REQUEST, **settings: Any) -> tuple[str, tuple[int, ...]]:
     handoff = handoff_of(request, Model().answer(request), **settings)
-    share = share_of(contract, handoff, cached_tokens=0, block_size=BLOCK)
+    (share,) = shares_of(contract, handoff, cached_tokens=0, block_size=BLOCK)
     return share.carrier.name, numbers(share.demand)
 
 
