@@ -11,6 +11,7 @@ point), an environment file and a test file.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,7 +22,18 @@ if TYPE_CHECKING:
     from pdtest.wire.evidence import Evidence
     from pdtest.wire.fields import Field
 
-__all__ = ["Breach", "Contract", "Demand", "Leg", "Params", "Review", "Tamper"]
+__all__ = [
+    "Breach",
+    "Contract",
+    "Demand",
+    "Introduction",
+    "Leg",
+    "Order",
+    "Params",
+    "Review",
+    "Station",
+    "Tamper",
+]
 
 
 class Leg(StrEnum):
@@ -30,6 +42,38 @@ class Leg(StrEnum):
     TO_PREFILL = "request to prefill"
     FROM_PREFILL = "answer of prefill"
     TO_DECODE = "request to decode"
+
+
+class Order(StrEnum):
+    """In which order the two requests of a handoff are sent, and so where decode's parameters come from."""
+
+    #: Prefill answers, and decode gets what it answered.
+    PREFILL_FIRST = "prefill first"
+    #: Both at once, joined by an id that both are given; decode looks for prefill, and waits.
+    TOGETHER = "together"
+    #: Decode asks for its KV once it has room for it, and only then prefill gets its request.
+    DECODE_FIRST = "decode first"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Station:
+    """Where an engine can be reached: its address and its ports, by the names that its service gives them."""
+
+    address: str
+    ports: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Introduction:
+    """What must be asked of a prefill instance before its peer can be sent to it.
+
+    GET ``path`` on its port called ``port``; ``read`` makes parameters of the URL up to there and of the
+    JSON that came, and raises ValueError where it is not what it should be.
+    """
+
+    port: str
+    path: str
+    read: Callable[[str, Any], Params]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +138,21 @@ class Contract(Protocol):
         ...
 
     @property
+    def order(self) -> Order:
+        """Which leg goes first."""
+        ...
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why a client cannot lead both legs of a handoff itself, only a proxy; None where it can."""
+        ...
+
+    @property
+    def introduction(self) -> Introduction | None:
+        """What to ask prefill for before legs that go together; None where nothing."""
+        ...
+
+    @property
     def evidence(self) -> Evidence:
         """Which counters tell that KV arrived, that a transfer failed, that a lease ran out."""
         ...
@@ -107,12 +166,24 @@ class Contract(Protocol):
         """What kv_transfer_params of one message consist of; empty where there are none."""
         ...
 
-    def params_for_prefill(self) -> dict[str, Any] | None:
-        """kv_transfer_params of the request to prefill, or None."""
+    def request_id(self, own: str, prefill: Station, decode: Station) -> str:
+        """The X-Request-Id of both legs, made of ``own``, which no other handoff has."""
         ...
 
-    def params_for_decode(self, answered: Params | None) -> dict[str, Any] | None:
-        """kv_transfer_params of the request to decode, from what prefill answered."""
+    def params_for_prefill(self) -> dict[str, Any] | None:
+        """kv_transfer_params of the request to prefill, or None. An id in them is new each time."""
+        ...
+
+    def params_for_decode(self, known: Params | None) -> dict[str, Any] | None:
+        """kv_transfer_params of the request to decode.
+
+        ``known`` is what prefill answered. Of legs that go together: what prefill is sent, and what its
+        introduction says.
+        """
+        ...
+
+    def block_ids(self, params: Params) -> Sequence[Sequence[int]] | None:
+        """The blocks that ``params`` name, per KV group; None where such parameters name none."""
         ...
 
     def review(self, leg: Leg, params: Params | None) -> Review:

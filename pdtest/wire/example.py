@@ -5,38 +5,20 @@ Facts from vLLM 0.32, kv_connector/v1/example_connector.py.
 
 from __future__ import annotations
 
-from typing import Any
-
-from pdtest.wire.contract import Demand, Leg, Params, Review
+from pdtest.wire.contract import Demand
 from pdtest.wire.evidence import VLLM_PROMISED, VLLM_TOKENS, Evidence
-from pdtest.wire.fields import Field
-from pdtest.wire.tamper import Tamper, pick
+from pdtest.wire.single import SingleContract
 
 
-class ExampleContract:
-    """vLLM's ExampleConnector. Nothing on the wire; decode must run without prefix caching."""
+class ExampleContract(SingleContract):
+    """vLLM's ExampleConnector. Nothing on the wire: the directory is found by content.
+
+    Decode must run without prefix caching.
+    """
 
     name = "example"
-    carries_params = False
     #: It exports no metrics of its own: how many tokens came from outside is all there is.
     evidence = Evidence(tokens=VLLM_TOKENS, promised=VLLM_PROMISED)
-    tampers: tuple[Tamper, ...] = ()
-
-    def fields(self, leg: Leg) -> tuple[Field, ...]:  # noqa: ARG002
-        """None: the directory is found by content."""
-        return ()
-
-    def params_for_prefill(self) -> dict[str, Any] | None:
-        """None."""
-        return None
-
-    def params_for_decode(self, answered: Params | None) -> dict[str, Any] | None:  # noqa: ARG002
-        """None."""
-        return None
-
-    def review(self, leg: Leg, params: Params | None) -> Review:
-        """Nothing can be breached; parameters that are there all the same are recorded."""
-        return Review(leg=leg, extra=tuple(sorted(params or ())))
 
     def demand(self, prompt_tokens: int, *, cached_tokens: int = 0, block_size: int) -> Demand:
         """The whole blocks before the last token but one are loaded, the rest is computed.
@@ -55,11 +37,3 @@ class ExampleContract:
             computed=prompt_tokens - cached_tokens - loaded,
             blocks=loaded // block_size,
         )
-
-    def carrier(self, prompt_tokens: int, *, cached_tokens: int = 0, block_size: int) -> ExampleContract:  # noqa: ARG002
-        """Itself."""
-        return self
-
-    def tampered(self, name: str, params: Params, other: Params) -> dict[str, Any] | None:
-        """Raises UnknownTamper: there are no parameters to falsify."""
-        return pick(self.tampers, name).apply(params, other)

@@ -122,6 +122,11 @@ PORT = Kind(
 )
 NUMBER = Kind(expected="number", accepts=lambda seen: _is_int(seen) or isinstance(seen, float))
 TEXT = Kind(expected="non-empty string", accepts=lambda seen: isinstance(seen, str) and bool(seen))
+URL = Kind(
+    expected="URL (http://host:port...)",
+    accepts=lambda seen: isinstance(seen, str) and seen.startswith(("http://", "https://")),
+)
+OBJECT = Kind(expected="an object", accepts=lambda seen: isinstance(seen, dict))
 
 
 def _at_least(seen: Any, least: int) -> bool:

@@ -5,12 +5,12 @@ Facts from vLLM 0.32, kv_connector/v1/multi_connector.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pdtest.errors import PdtestError
-from pdtest.wire.contract import Contract, Demand, Leg, Params, Review
+from pdtest.wire.contract import Contract, Demand, Introduction, Leg, Order, Params, Review, Station
 from pdtest.wire.evidence import Evidence
 from pdtest.wire.fields import Field, review
 from pdtest.wire.tamper import Tamper, UnknownTamper
@@ -59,6 +59,26 @@ class MultiContract:
         return any(child.carries_params for child in self.children)
 
     @property
+    def leader(self) -> Contract:
+        """The child that decides how requests travel: the first that carries parameters, else the first."""
+        return next((child for child in self.children if child.carries_params), self.children[0])
+
+    @property
+    def order(self) -> Order:
+        """The leader's."""
+        return self.leader.order
+
+    @property
+    def obstacle(self) -> str | None:
+        """The first that a child has."""
+        return next((child.obstacle for child in self.children if child.obstacle), None)
+
+    @property
+    def introduction(self) -> Introduction | None:
+        """The leader's."""
+        return self.leader.introduction
+
+    @property
     def evidence(self) -> Evidence:
         """What holds whichever child loads. For bytes and transfers, ask the carrier's evidence."""
         every = [child.evidence for child in self.children]
@@ -79,13 +99,21 @@ class MultiContract:
         by_name = {field.name: field for child in self.children for field in child.fields(leg)}
         return tuple(by_name.values())
 
+    def request_id(self, own: str, prefill: Station, decode: Station) -> str:
+        """The leader's."""
+        return self.leader.request_id(own, prefill, decode)
+
     def params_for_prefill(self) -> dict[str, Any] | None:
         """The union of the children's. Raises ParamsClash when two differ about a key."""
         return self._union(child.params_for_prefill() for child in self.children)
 
-    def params_for_decode(self, answered: Params | None) -> dict[str, Any] | None:
+    def params_for_decode(self, known: Params | None) -> dict[str, Any] | None:
         """The union of what the children make of the merged answer."""
-        return self._union(child.params_for_decode(answered) for child in self.children)
+        return self._union(child.params_for_decode(known) for child in self.children)
+
+    def block_ids(self, params: Params) -> Sequence[Sequence[int]] | None:
+        """What the leader reads."""
+        return self.leader.block_ids(params)
 
     def review(self, leg: Leg, params: Params | None) -> Review:
         """Hold one message against the fields of all children."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from pdtest.environment.schema import Role
-from pdtest.wire.contract import Demand, Leg, Params, Review
+from pdtest.wire.contract import Demand
 from pdtest.wire.evidence import VLLM_PROMISED, VLLM_TOKENS, Counter, Evidence
 from pdtest.wire.fields import (
     COUNT,
@@ -23,13 +23,14 @@ from pdtest.wire.fields import (
     Field,
     list_of,
     nullable,
-    review,
     word,
 )
 from pdtest.wire.nixl_tampers import NIXL_TAMPERS
-from pdtest.wire.tamper import pick
+from pdtest.wire.promise import whole_prompt
+from pdtest.wire.single import SingleContract
 
-_TO_PREFILL = (
+#: What prefill is asked, in the words of NIXL and of those that took them over.
+HOLD = (
     Field(name="do_remote_decode", kind=TRUE, meaning="hold the blocks for a decode instance"),
     Field(name="do_remote_prefill", kind=FALSE, meaning="nothing is to be fetched"),
     Field(name="remote_engine_id", kind=NULL, meaning="not known yet", required=False),
@@ -45,7 +46,8 @@ _TO_PREFILL = (
     ),
 )
 
-_HANDED_OVER = (
+#: What every connector answers whose prefill holds blocks until decode has them.
+HELD_BLOCKS = (
     Field(name="do_remote_prefill", kind=TRUE, meaning="the blocks are to be fetched"),
     Field(name="do_remote_decode", kind=FALSE, meaning="this is the decode leg"),
     Field(
@@ -58,10 +60,19 @@ _HANDED_OVER = (
     Field(name="remote_request_id", kind=TEXT, meaning="what to name when the blocks were read"),
     Field(name="remote_host", kind=TEXT, meaning="side channel of the prefill instance"),
     Field(name="remote_port", kind=PORT, meaning="side channel of the prefill instance"),
+)
+
+#: What NIXL says of the engine that holds them.
+ENGINE = (
     Field(name="tp_size", kind=POSITIVE, meaning="tensor parallel size of prefill"),
     Field(name="dcp_size", kind=POSITIVE, meaning="decode context parallel size", drift=True),
     Field(name="pp_size", kind=POSITIVE, meaning="pipeline parallel size", drift=True),
     Field(name="remote_num_tokens", kind=COUNT, meaning="tokens that the blocks cover", drift=True),
+)
+
+_HANDED_OVER = (
+    *HELD_BLOCKS,
+    *ENGINE,
     Field(
         name="remote_blocks_expiry_time",
         kind=nullable(NUMBER),
@@ -83,7 +94,7 @@ _HANDED_OVER = (
     ),
 )
 
-_EVIDENCE = Evidence(
+NIXL_EVIDENCE = Evidence(
     tokens=VLLM_TOKENS,
     promised=VLLM_PROMISED,
     moved=Counter(
@@ -128,65 +139,32 @@ _EVIDENCE = Evidence(
 )
 
 
-class NixlContract:
-    """vLLM's NixlConnector in pull mode, as of 0.20 to 0.33."""
+def asked_to_hold() -> dict[str, Any]:
+    """What vLLM's toy proxy sends to prefill."""
+    return {
+        "do_remote_decode": True,
+        "do_remote_prefill": False,
+        "remote_engine_id": None,
+        "remote_block_ids": None,
+        "remote_host": None,
+        "remote_port": None,
+    }
+
+
+class NixlContract(SingleContract):
+    """vLLM's NixlConnector in pull mode, as of 0.20 to 0.33. The request to decode repeats the answer."""
 
     name = "nixl"
-    carries_params = True
-    evidence = _EVIDENCE
+    evidence = NIXL_EVIDENCE
     tampers = NIXL_TAMPERS
-
-    def fields(self, leg: Leg) -> tuple[Field, ...]:
-        """The request to decode repeats the answer of prefill."""
-        return _TO_PREFILL if leg is Leg.TO_PREFILL else _HANDED_OVER
+    to_prefill = HOLD
+    from_prefill = _HANDED_OVER
+    to_decode = _HANDED_OVER
 
     def params_for_prefill(self) -> dict[str, Any]:
         """What vLLM's toy proxy sends."""
-        return {
-            "do_remote_decode": True,
-            "do_remote_prefill": False,
-            "remote_engine_id": None,
-            "remote_block_ids": None,
-            "remote_host": None,
-            "remote_port": None,
-        }
-
-    def params_for_decode(self, answered: Params | None) -> dict[str, Any] | None:
-        """Prefill's answer, verbatim: also the fields that this version of pdtest does not know."""
-        return None if answered is None else dict(answered)
-
-    def review(self, leg: Leg, params: Params | None) -> Review:
-        """Hold one message against the contract, field by field."""
-        return review(leg, params, self.fields(leg))
+        return asked_to_hold()
 
     def demand(self, prompt_tokens: int, *, cached_tokens: int = 0, block_size: int) -> Demand:
-        """Everything that decode's prefix cache does not hold is fetched; decode computes nothing.
-
-        The scheduler never takes the whole prompt from its prefix cache (kv_cache_manager.py,
-        get_computed_blocks: at most prompt - 1, in whole blocks). So a prompt of exactly k blocks
-        that is fully cached still fetches its last block: cached (k - 1) blocks, transferred one.
-        The last token is computed once more for its logits after the blocks arrived; 0.32 does not
-        count that as computed, some older versions count 1.
-
-        Not for requests with ``prompt_logprobs``: for those the scheduler ignores both the prefix
-        cache and the connector (skip_reading_prefix_cache), and decode computes everything.
-        """
-        if prompt_tokens == 1:
-            # Seen at 0.32: the block is fetched, and its only token is counted as computed.
-            return Demand(transferred=0, cached=0, computed=1, blocks=1)
-        reusable = (prompt_tokens - 1) // block_size * block_size
-        cached = min(cached_tokens // block_size * block_size, reusable)
-        return Demand(
-            transferred=prompt_tokens - cached,
-            cached=cached,
-            computed=0,
-            blocks=-(-prompt_tokens // block_size) - cached // block_size,
-        )
-
-    def carrier(self, prompt_tokens: int, *, cached_tokens: int = 0, block_size: int) -> NixlContract:  # noqa: ARG002
-        """Itself."""
-        return self
-
-    def tampered(self, name: str, params: Params, other: Params) -> dict[str, Any] | None:
-        """``params`` falsified in the way ``name``. Raises UnknownTamper, TamperImpossible."""
-        return pick(self.tampers, name).apply(params, other)
+        """The whole prompt."""
+        return whole_prompt(prompt_tokens, cached_tokens=cached_tokens, block_size=block_size)

@@ -9,10 +9,16 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
 from pdtest.errors import PdtestError
+from pdtest.wire.ascend_layerwise import AscendLayerwiseContract
+from pdtest.wire.ascend_mooncake import AscendMooncakeContract
+from pdtest.wire.ascend_store import AscendStoreContract
 from pdtest.wire.contract import Contract
 from pdtest.wire.example import ExampleContract
+from pdtest.wire.mooncake import MooncakeContract
 from pdtest.wire.multi import MultiContract
 from pdtest.wire.nixl import NixlContract
+from pdtest.wire.nixl_push import NixlPushContract
+from pdtest.wire.p2p_nccl import P2pNcclContract
 
 GROUP = "pdtest.contracts"
 
@@ -52,7 +58,16 @@ def contracts() -> Mapping[str, Contract]:
 
     Raises BrokenContract.
     """
-    own: tuple[Contract, ...] = (NixlContract(), ExampleContract())
+    own: tuple[Contract, ...] = (
+        NixlContract(),
+        NixlPushContract(),
+        MooncakeContract(),
+        P2pNcclContract(),
+        ExampleContract(),
+        AscendMooncakeContract(),
+        AscendLayerwiseContract(),
+        AscendStoreContract(),
+    )
     found = {contract.name: contract for contract in own}
     for entry in entry_points(group=GROUP):
         found[entry.name] = _load(entry)
