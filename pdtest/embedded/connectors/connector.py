@@ -118,6 +118,14 @@ class Connector(Protocol):
         """Stop listening; cancel what is under way."""
         ...
 
+    def queued(self, sequence: EngineSequence) -> None:
+        """The sequence arrived and will wait for its turn.
+
+        Called for all choices of a request before `match` is called for any of them: they share what
+        the peer holds, which may go only when the last one has it.
+        """
+        ...
+
     async def match(self, sequence: EngineSequence, cached: int) -> int:
         """Further prompt tokens whose KV it promises to bring, beyond the ``cached`` first ones.
 
@@ -129,7 +137,8 @@ class Connector(Protocol):
     async def load(self, sequence: EngineSequence, cached: int, promised: int) -> None:
         """Bring the KV of prompt tokens ``cached`` to ``cached + promised - 1`` into ``sequence.blocks``.
 
-        The blocks are allocated. Cancelled when the request is aborted: nothing may be written into the
+        The blocks are allocated. ``promised`` 0: the tokens come from elsewhere, so that a peer that holds
+        KV for this sequence may let go of it. Cancelled when the request is aborted: nothing may be written into the
         blocks once that is through. Raises LoadFailed.
         """
         ...
