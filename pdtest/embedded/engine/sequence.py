@@ -35,6 +35,8 @@ class Sampling:
     ignore_eos: bool = False
     logprobs: int | None = None
     prompt_logprobs: int | None = None
+    #: Added to the logits before a token is chosen. Reported log-probabilities are those without it.
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,9 @@ class Step:
     candidates: tuple[Logprob, ...] = ()
     finish: Finish | None = None
     stop_reason: int | str | None = None
-    #: Why it ended with `Finish.ERROR`.
+    #: Why it ended with `Finish.ERROR`, and the HTTP status that tells whose fault it is.
     error: str | None = None
+    status: int = 500
 
 
 @dataclass(kw_only=True, eq=False)
@@ -86,7 +89,8 @@ class Sequence:
     transferred: int = 0
     #: Set when it has ended: what the connector wants the answer to carry.
     handover: Mapping[str, Any] | None = None
-    #: One entry per prompt token, the first None; filled when asked for.
+    #: One entry per prompt token, the first None; filled when asked for. An entry starts with the prompt's
+    #: own token, the candidates follow, best first (they may hold it once more).
     prompt_logprobs: list[tuple[Logprob, ...] | None] = field(default_factory=list)
     steps: asyncio.Queue[Step] = field(default_factory=asyncio.Queue, repr=False)
     arrived_at: float = 0.0
@@ -95,6 +99,12 @@ class Sequence:
     def length(self) -> int:
         """Tokens so far, prompt and output."""
         return len(self.prompt) + len(self.output)
+
+    @property
+    def choice(self) -> int:
+        """Which of its request's choices it is: the number at the end of its id; 0 if there is none."""
+        number = self.id.rpartition("-")[2]
+        return int(number) if number.isdecimal() else 0
 
     def token_at(self, position: int) -> int:
         """The token at ``position``, counted over prompt and output."""
