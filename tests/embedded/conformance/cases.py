@@ -1,7 +1,8 @@
 """The requests that the embedded engine and real vLLM are both asked.
 
-Prompts are token ids from 8 to 129, which the vocabularies of both models have. Requests that need to know
-what the model says (a stop string, a stop token) are made from the answers to those before them.
+Prompts are token ids from 8 to 95: single ASCII characters in the vocabularies of both models. (A prompt that
+ends within a character is answered by vLLM 0.32 with the prompt's text in front of the answer's.) Requests
+that need to know what the model says (a stop string, a stop token) are made from the answers before them.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ Body = dict[str, Any]
 
 def prompt(length: int, *, salt: int = 0) -> list[int]:
     """Token ids; two salts part at the first of them."""
-    return [8 + (37 * index + salt) % 122 for index in range(length)]
+    return [8 + (37 * index + salt) % 88 for index in range(length)]
 
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is a block?"}]
 PARTS = [
     {"role": "user", "content": [{"type": "text", "text": "What is"}, {"type": "text", "text": "a block?"}]}
 ]
+NEARLY_FULL = [{"role": "user", "content": "a block " * 245}]
 COMPLETION: Body = {
     "model": MODEL,
     "prompt": prompt(20),
@@ -116,12 +118,18 @@ WHOLE = (
     _completion("id-lists", prompt=[prompt(9), prompt(14, salt=1)]),
     _completion("id-lists-n2", prompt=[prompt(9), prompt(14, salt=1)], n=2, temperature=1.0, seed=3),
     _completion("no-model", model=GONE),
+    _completion("eos-allowed", ignore_eos=False),
     _completion("default-max-tokens", max_tokens=GONE),
     _completion("null-max-tokens", max_tokens=None),
     _completion("one-token", max_tokens=1),
     _completion("one-token-prompt", prompt=[8]),
-    _completion("up-to-the-limit", prompt=prompt(MAX_MODEL_LEN - 4), max_tokens=16),
-    _completion("max-tokens-clamped", prompt=prompt(MAX_MODEL_LEN - 4), max_tokens=MAX_MODEL_LEN),
+    _completion("up-to-the-limit", prompt=prompt(MAX_MODEL_LEN - 4), max_tokens=16, return_token_ids=GONE),
+    _completion(
+        "max-tokens-clamped",
+        prompt=prompt(MAX_MODEL_LEN - 4),
+        max_tokens=MAX_MODEL_LEN,
+        return_token_ids=GONE,
+    ),
     _completion("request-id", headers=ID),
     _completion("request-id-in-the-body", request_id="named-in-the-body"),
     _completion("data-parallel-rank", headers={"X-data-parallel-rank": "0"}),
@@ -157,6 +165,7 @@ WHOLE = (
     _completion("warm", prompt=prompt(100, salt=50)),
     _completion("no-connector", kv_transfer_params={"do_remote_decode": True, "do_remote_prefill": False}),
     _chat("chat-plain", return_token_ids=GONE),
+    _chat("chat-no-limit", messages=NEARLY_FULL, max_tokens=GONE, return_token_ids=GONE),
     _chat("chat-parts", messages=PARTS),
     _chat("chat-max-completion-tokens", max_tokens=GONE, max_completion_tokens=5),
     _chat("chat-both-limits", max_tokens=9, max_completion_tokens=5),
@@ -209,7 +218,7 @@ REFUSED = (
     _completion("wrong-model", model="another"),
     _completion("too-long", prompt=prompt(MAX_MODEL_LEN + 1)),
     _completion("exactly-full", prompt=prompt(MAX_MODEL_LEN)),
-    _completion("text-too-long", prompt="a block " * 8 * MAX_MODEL_LEN),
+    _completion("text-too-long", prompt="a block " * 2500),
     _completion("max-tokens-too-many", max_tokens=MAX_MODEL_LEN + 1),
     _completion("max-tokens-0", max_tokens=0),
     _completion("max-tokens-negative", max_tokens=-1),
@@ -257,6 +266,11 @@ REFUSED = (
     _completion("kv-params-list", kv_transfer_params=[1]),
     _completion("data-parallel-rank-beyond", headers={"X-data-parallel-rank": "7"}),
     _completion("data-parallel-rank-text", headers={"X-data-parallel-rank": "x"}),
+    _completion("stream-wrong-model", stream=True, model="another"),
+    _completion("stream-max-tokens-0", stream=True, max_tokens=0),
+    _completion("stream-n-greedy", stream=True, n=2),
+    _completion("stream-logprobs-many", stream=True, logprobs=21),
+    _completion("stream-token-unknown", stream=True, prompt=[8, 100_000]),
     _completion("wrong-media-type", headers={"content-type": "text/plain"}),
     Case(name="no-json", path=COMPLETIONS, body="{"),
     Case(name="json-list", path=COMPLETIONS, body="[]"),
@@ -278,7 +292,7 @@ REFUSED = (
     _chat("chat-top-logprobs-many", logprobs=True, top_logprobs=21),
     _chat("chat-logprobs-number", logprobs=3),
     _chat("chat-stream-options-unstreamed", stream_options=USAGE),
-    _chat("chat-too-long", messages=[{"role": "user", "content": "a block " * 8 * MAX_MODEL_LEN}]),
+    _chat("chat-too-long", messages=[{"role": "user", "content": "a block " * 2500}]),
     Case(name="chat-no-json", path=CHAT, body="nothing"),
     Case(name="get-completions", method="GET", path=COMPLETIONS),
     Case(name="nowhere", method="GET", path="/v1/nowhere"),
