@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -23,6 +24,7 @@ from pdtest.client.request import Request
 from pdtest.client.secrets import mask_json
 from pdtest.events.handoff import RequestAbandoned, RequestAnswered, RequestErrored, RequestSent
 from pdtest.events.record import Event
+from pdtest.wire.contract import Introduction, Params, Station
 
 _OK = 200
 _NOT_FOUND = 404
@@ -37,10 +39,11 @@ def new_request_id() -> str:
 class Endpoint:
     """A member that answers HTTP. Make one per member; ``dataclasses.replace`` gives it to another test.
 
-    ``http`` is shared, and closed by whoever made it. ``died`` resolves when the member ends by
-    itself: requests that wait for it then raise MemberGone. ``on_event`` is told of every request
-    for tokens, secrets masked. ``timeout_s`` is for a whole answer, ``probe_timeout_s`` for the
-    other requests. Every method raises RequestFailed errors (`pdtest.client.errors`).
+    ``ports`` are all that its service has, by name. ``http`` is shared, and closed by whoever made it.
+    ``died`` resolves when the member ends by itself: requests that wait for it then raise MemberGone.
+    ``on_event`` is told of every request for tokens, secrets masked. ``timeout_s`` is for a whole answer,
+    ``probe_timeout_s`` for the other requests. Every method raises RequestFailed errors
+    (`pdtest.client.errors`).
     """
 
     name: str
@@ -48,6 +51,7 @@ class Endpoint:
     _: KW_ONLY
     model: str
     http: httpx.AsyncClient = field(repr=False)
+    ports: Mapping[str, int] = field(default_factory=dict, repr=False)
     api_key: str | None = field(default=None, repr=False)
     timeout_s: float = 120.0
     probe_timeout_s: float = 10.0
@@ -63,6 +67,12 @@ class Endpoint:
     def secrets(self) -> frozenset[str]:
         """What must not be written down."""
         return frozenset({self.api_key} if self.api_key else ())
+
+    @property
+    def station(self) -> Station:
+        """Where its peers reach it."""
+        parts = urlsplit(self.url)
+        return Station(address=parts.hostname or "", ports=self.ports)
 
     async def generate(
         self,
@@ -133,6 +143,16 @@ class Endpoint:
         except (KeyError, TypeError) as error:
             raise MalformedAnswer(call, reason="no list of models", status=_OK, body=reply.text) from error
 
+    async def introduced(self, introduction: Introduction) -> Params:
+        """What decode must be told to find this member, from a port of its own for that."""
+        base = self.station.url(introduction.port)
+        call, reply = await self._probe("GET", introduction.path, base=base)
+        _require_ok(call, reply)
+        try:
+            return introduction.read(base, _json(call, reply))
+        except ValueError as error:
+            raise MalformedAnswer(call, reason=str(error), status=_OK, body=reply.text) from error
+
     async def _generate(self, call: Call, request: Request) -> Answer:
         reply = Reply()
         generation = Generation(call, request, reply)
@@ -144,11 +164,11 @@ class Endpoint:
         _require_ok(call, reply)
         return call, reply
 
-    async def _probe(self, method: str, path: str) -> tuple[Call, Reply]:
+    async def _probe(self, method: str, path: str, *, base: str | None = None) -> tuple[Call, Reply]:
         call = Call(
             member=self.name,
             method=method,
-            url=self._at(path),
+            url=self._at(path) if base is None else base + path,
             timeout_s=self.probe_timeout_s,
             headers=self._authorization(),
             secrets=self.secrets,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from pdtest.client.request import Request
 from pdtest.client.secrets import mask, mask_json
 from pdtest.events.handoff import HandoffFinished, HopRecord
 from pdtest.events.record import Event
-from pdtest.wire.contract import Breach, Contract, Leg, Params, Review
+from pdtest.wire.contract import Breach, Contract, Leg, Order, Params, Review
 
 #: Falsifies the parameters between the legs; None sends none.
 TamperWith = Callable[[Params], Params | None]
@@ -26,6 +27,11 @@ class Route(StrEnum):
 
     CLIENT = "client"
     PROXY = "proxy"
+
+
+def first_route(contract: Contract) -> Route:
+    """The client, where the contract lets it lead both legs."""
+    return Route.CLIENT if contract.obstacle is None else Route.PROXY
 
 
 class Ending(StrEnum):
@@ -137,7 +143,8 @@ class HandoffRunner:
     ) -> Handoff:
         """One handoff. A request that fails is recorded in it, not raised: see `Handoff.require`.
 
-        Both legs carry the same X-Request-Id. ``route`` defaults to the proxy if there is one.
+        Both legs carry the same X-Request-Id, ``request_id`` unless the contract makes another one of it.
+        The client leads them in the contract's order. ``route`` defaults to the proxy if there is one.
         ``tamper`` works between the legs, so not through a proxy.
         """
         journey = _Journey(self, request, request_id or new_request_id(), tamper)
@@ -152,6 +159,14 @@ class HandoffRunner:
             handoff = journey.record(chosen)
             self._tell(handoff)
         return handoff
+
+    async def prefill_only(self, request: Request) -> Params | None:
+        """The leg to prefill, and what decode would be told then. Nobody fetches the blocks.
+
+        Raises RequestFailed errors.
+        """
+        journey = _Journey(self, request, new_request_id(), None)
+        return await journey.to_prefill()
 
     def _tell(self, handoff: Handoff) -> None:
         if self.on_event is not None:
@@ -178,21 +193,80 @@ class _Journey:
         self.ending = Ending.ABANDONED
 
     async def by_client(self) -> None:
+        prefill, decode = self._meet()
+        if self._contract.order is Order.TOGETHER:
+            await self._together(prefill, decode)
+        else:
+            await self._prefill_first(prefill, decode)
+
+    async def to_prefill(self) -> Params | None:
+        prefill, _ = self._meet()
+        sent = self._contract.params_for_prefill()
+        request, name = self._request.for_prefill(), self._request_id
+        answer = await prefill.generate(request, kv_transfer_params=sent, request_id=name)
+        introduced = await self._introduced(prefill)
+        known = answer.kv_transfer_params if introduced is None else {**(sent or {}), **introduced}
+        return self._contract.params_for_decode(known)
+
+    def _meet(self) -> tuple[Endpoint, Endpoint]:
+        """Both engines, and the request's id made for the two."""
+        if self._contract.obstacle is not None:
+            raise ValueError(f"{self._contract.name}: {self._contract.obstacle}; use Route.PROXY")
+        prefill = self._present("prefill", self._runner.prefill)
+        decode = self._present("decode", self._runner.decode)
+        self._request_id = self._contract.request_id(self._request_id, prefill.station, decode.station)
+        return prefill, decode
+
+    async def _prefill_first(self, prefill: Endpoint, decode: Endpoint) -> None:
         first = self._review(Leg.TO_PREFILL, self._contract.params_for_prefill())
-        prefill = await self._hop("prefill", self._runner.prefill, self._request.for_prefill(), first)
-        if prefill.error is not None:
+        hop = await self._hop("prefill", prefill, self._request.for_prefill(), first)
+        if hop.error is not None:
             self.ending = Ending.PREFILL_FAILED
             return
-        answered = self._review(Leg.FROM_PREFILL, prefill.answered)
-        params: Params | None = self._contract.params_for_decode(answered)
+        second = self._for_decode(self._review(Leg.FROM_PREFILL, hop.answered))
+        self._conclude(await self._hop("decode", decode, self._request, second))
+
+    async def _together(self, prefill: Endpoint, decode: Endpoint) -> None:
+        first = self._review(Leg.TO_PREFILL, self._contract.params_for_prefill())
+        try:
+            introduced = await self._introduced(prefill)
+        except RequestFailed as failure:
+            self._keep("prefill", prefill, first, self._elapsed(), error=failure)
+            self.ending = Ending.PREFILL_FAILED
+            return
+        second = self._for_decode({**(first or {}), **(introduced or {})})
+        legs = (
+            asyncio.create_task(self._hop("prefill", prefill, self._request.for_prefill(), first)),
+            asyncio.create_task(self._hop("decode", decode, self._request, second)),
+        )
+        try:
+            hop = await legs[0]
+            if hop.error is not None:  # decode would wait for what never comes
+                self.ending = Ending.PREFILL_FAILED
+                return
+            self._review(Leg.FROM_PREFILL, hop.answered)
+            self._conclude(await legs[1])
+        finally:
+            for leg in legs:
+                leg.cancel()
+            await asyncio.gather(*legs, return_exceptions=True)
+
+    async def _introduced(self, prefill: Endpoint) -> Params | None:
+        introduction = self._contract.introduction
+        return None if introduction is None else await prefill.introduced(introduction)
+
+    def _for_decode(self, known: Params | None) -> Params | None:
+        params: Params | None = self._contract.params_for_decode(known)
         if self._tamper is not None:
             params = self._tamper(params or {})
-        second = self._review(Leg.TO_DECODE, params)
-        decode = await self._hop("decode", self._runner.decode, self._request, second)
+        return self._review(Leg.TO_DECODE, params)
+
+    def _conclude(self, decode: Hop) -> None:
         self.ending = Ending.DECODE_FAILED if decode.error else Ending.ANSWERED
 
     async def through_proxy(self) -> None:
-        hop = await self._hop("proxy", self._runner.proxy, self._request, None)
+        proxy = self._present("proxy", self._runner.proxy)
+        hop = await self._hop("proxy", proxy, self._request, None)
         self.ending = Ending.PROXY_FAILED if hop.error else Ending.ANSWERED
 
     def record(self, route: Route) -> Handoff:
@@ -202,29 +276,30 @@ class _Journey:
             route=route,
             contract=self._contract.name,
             ending=self.ending,
-            reviews=tuple(self._reviews),
+            reviews=tuple(sorted(self._reviews, key=lambda review: list(Leg).index(review.leg))),
             tampered=self._tamper is not None,
             started_at=self._started_at,
             **self._hops,
         )
 
-    async def _hop(self, role: str, endpoint: Endpoint | None, request: Request, sent: Params | None) -> Hop:
+    @staticmethod
+    def _present(role: str, endpoint: Endpoint | None) -> Endpoint:
         if endpoint is None:
             raise ValueError(f"this runner has no {role} member")
+        return endpoint
+
+    async def _hop(self, role: str, endpoint: Endpoint, request: Request, sent: Params | None) -> Hop:
         started_s = self._elapsed()
-        answer, error = None, None
         try:
             answer = await endpoint.generate(request, kv_transfer_params=sent, request_id=self._request_id)
         except RequestFailed as failure:
-            error = failure
-        hop = Hop(
-            member=endpoint.name,
-            sent=sent,
-            started_s=started_s,
-            ended_s=self._elapsed(),
-            answer=answer,
-            error=error,
-        )
+            return self._keep(role, endpoint, sent, started_s, error=failure)
+        return self._keep(role, endpoint, sent, started_s, answer=answer)
+
+    def _keep(
+        self, role: str, endpoint: Endpoint, sent: Params | None, started_s: float, **outcome: Any
+    ) -> Hop:
+        hop = Hop(member=endpoint.name, sent=sent, started_s=started_s, ended_s=self._elapsed(), **outcome)
         self._hops[role] = hop
         return hop
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pdtest.client.endpoint import Endpoint
-from pdtest.client.handoff import Handoff, HandoffRunner, Route, TamperWith
+from pdtest.client.handoff import Handoff, HandoffRunner, Route, TamperWith, first_route
 from pdtest.client.request import Request
 from pdtest.environment.schema import Environment, Role
 from pdtest.events.record import Event
 from pdtest.oracle.evidence import Claim, Reading, Window
 from pdtest.oracle.volley import Volley, read_engines, settle, shares_of
-from pdtest.wire.contract import Contract
+from pdtest.wire.contract import Contract, Params
 
 #: Told of every handoff when it is over, before anything is judged.
 Witness = Callable[[Handoff], None]
@@ -42,7 +42,7 @@ class Handoffs:
     async def __call__(
         self,
         *requests: Request,
-        route: Route = Route.CLIENT,
+        route: Route | None = None,
         cached: int | Sequence[int] = 0,
         tamper: TamperWith | None = None,
     ) -> Volley:
@@ -50,7 +50,7 @@ class Handoffs:
 
         Args:
             requests: one handoff each.
-            route: the two legs by ourselves, or through the proxy.
+            route: the two legs by ourselves, or through the proxy; the first where the contract lets us.
             cached: prompt tokens that decode's prefix cache is expected to hold, for all or each.
             tamper: falsifies the parameters between the legs; client route only.
 
@@ -84,12 +84,17 @@ class Handoffs:
         return Volley(handoffs=tuple(handoffs), window=window, claim=claim)
 
     async def send(
-        self, request: Request, route: Route = Route.CLIENT, tamper: TamperWith | None = None
+        self, request: Request, route: Route | None = None, tamper: TamperWith | None = None
     ) -> Handoff:
         """One handoff without reading counters, for tests that look at something else."""
-        handoff = await self._runner(route).run(request, route=route, tamper=tamper)
+        chosen = route or first_route(self.contract)
+        handoff = await self._runner(chosen).run(request, route=chosen, tamper=tamper)
         self.witness(handoff)
         return handoff
+
+    async def prefill_only(self, request: Request) -> Params | None:
+        """The first leg alone: what decode would be told. Prefill holds the blocks until it gives up."""
+        return await self._runner(Route.CLIENT).prefill_only(request)
 
     def claim(self, handoffs: Sequence[Handoff], cached: int | Sequence[int] = 0) -> Claim:
         """What the counters must show after ``handoffs``."""

@@ -26,6 +26,7 @@ def endpoint_of(
         member.url,
         model=cluster.environment.model.name,
         http=http,
+        ports=member.ports,
         api_key=member.api_key,
         timeout_s=cluster.environment.thresholds.request_timeout_s,
         died=member.died,

@@ -23,7 +23,16 @@ Axis = Callable[[Environment], Sequence[Any]]
 
 
 def _routes(environment: Environment) -> Sequence[Route]:
-    return (Route.CLIENT, Route.PROXY) if environment.members_with(Role.PROXY) else (Route.CLIENT,)
+    contract = contract_for(environment.connector.contract)
+    routes = [Route.CLIENT] if contract.obstacle is None else []
+    if environment.members_with(Role.PROXY):
+        routes.append(Route.PROXY)
+    if not routes:
+        raise pytest.Collector.CollectError(
+            f"environment '{environment.name}' has no proxy, and its contract {contract.name} needs one: "
+            f"{contract.obstacle}\n  next     add a member with role: proxy"
+        )
+    return routes
 
 
 def _tampers(environment: Environment) -> Sequence[str]:

@@ -62,13 +62,18 @@ class Station:
     address: str
     ports: Mapping[str, int]
 
+    def url(self, port: str) -> str:
+        """Of the port with that name. Raises KeyError where there is none."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"http://{host}:{self.ports[port]}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Introduction:
-    """What must be asked of a prefill instance before its peer can be sent to it.
+    """What must be asked of a prefill instance before a decode instance can be sent to it.
 
     GET ``path`` on its port called ``port``; ``read`` makes parameters of the URL up to there and of the
-    JSON that came, and raises ValueError where it is not what it should be.
+    JSON that came, and raises ValueError where that is not what it should be.
     """
 
     port: str

@@ -7,7 +7,6 @@ exported from the version after on (mooncake/stats.py, MooncakePromMetrics).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from typing import Any
 
 from pdtest.environment.schema import Role
@@ -72,10 +71,11 @@ _EVIDENCE = Evidence(
 
 def _introduced(bootstrap: str, said: Any) -> Params:
     """Out of ``{"<data rank>": {"engine_id": ..., "worker_addr": ...}}``: the first data rank's engine."""
-    if not isinstance(said, Mapping) or not said:
-        raise ValueError(f"expected an object of data-parallel ranks, seen {said!r}")
-    first = said[min(said, key=int)]
-    return {"remote_bootstrap_addr": bootstrap, "remote_engine_id": first["engine_id"]}
+    try:
+        first = said[min(said, key=int)]
+        return {"remote_bootstrap_addr": bootstrap, "remote_engine_id": first["engine_id"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"expected data-parallel ranks with their engine_id, seen {said!r}") from error
 
 
 class MooncakeContract(SingleContract):

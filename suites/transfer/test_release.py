@@ -62,6 +62,7 @@ async def test_both_sides_are_idle_after_the_answers(  # noqa: PLR0913, PLR0917 
     assert not any(usage.values()), f"KV still in use after {environment.thresholds.release_s:g} s: {usage}"
 
 
+@pytest.mark.usefixtures("led_by_hand")
 async def test_prefill_holds_blocks_for_its_lease_and_no_longer(
     environment: Environment, prefill: Endpoint, handoff: Handoffs, prompts_of_a_block_and_a_bit: Request
 ) -> None:
@@ -72,11 +73,7 @@ async def test_prefill_holds_blocks_for_its_lease_and_no_longer(
     before = (await prefill.metrics()).total(expired.name)
     assert before is not None, f"prefill does not export {expired.name}"
     began = time.monotonic()
-    answer = await prefill.generate(
-        prompts_of_a_block_and_a_bit.for_prefill(),
-        kv_transfer_params=handoff.contract.params_for_prefill(),
-    )
-    assert answer.kv_transfer_params is not None
+    assert await handoff.prefill_only(prompts_of_a_block_and_a_bit) is not None
     await asyncio.sleep(lease / 2)
     assert await _usage(prefill) > 0, (
         f"prefill gave the blocks up {time.monotonic() - began:.1f} s into the lease"

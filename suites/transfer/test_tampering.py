@@ -18,13 +18,8 @@ from pdtest.wire.contract import Contract
 
 
 @pytest.fixture
-async def anothers(  # noqa: PLR0913, PLR0917 - fixtures are asked for by name
-    tamper: str,
-    prefill: Endpoint,
-    contract: Contract,
-    prompts: Prompts,
-    block_size: int,
-    handoff: Handoffs,
+async def anothers(
+    tamper: str, contract: Contract, prompts: Prompts, block_size: int, handoff: Handoffs
 ) -> Mapping[str, Any]:
     """The parameters of another request with more blocks; spent ones if the tamper wants them so."""
     other = Request.tokens(prompts.tokens(4 * block_size + 3))
@@ -34,9 +29,9 @@ async def anothers(  # noqa: PLR0913, PLR0917 - fixtures are asked for by name
         assert through.decode is not None
         assert through.decode.sent is not None
         return through.decode.sent
-    answer = await prefill.generate(other.for_prefill(), kv_transfer_params=contract.params_for_prefill())
-    assert answer.kv_transfer_params is not None
-    return answer.kv_transfer_params
+    params = await handoff.prefill_only(other)
+    assert params is not None
+    return params
 
 
 @pytest.mark.disruptive

@@ -16,7 +16,7 @@ from pdtest.client.metrics import Metrics
 from pdtest.client.request import Request
 from pdtest.environment.schema import Environment, Role
 from pdtest.oracle.evidence import Claim, Reading, Share, Window
-from pdtest.wire.contract import Contract, Demand
+from pdtest.wire.contract import Contract, Demand, Station
 from pdtest.wire.nixl import NixlContract
 
 BLOCK = 4
@@ -197,6 +197,10 @@ class FakeEngine:
     @property
     def endpoint(self) -> Endpoint:
         return cast("Endpoint", self)
+
+    @property
+    def station(self) -> Station:
+        return Station(address="127.0.0.1", ports={})
 
     async def metrics(self) -> Metrics:
         self.readings += 1
