@@ -67,8 +67,12 @@ class Model(Strict):
     """The model all engines serve."""
 
     path: str = Field(description="directory, or a hub name the engines resolve")
-    make: Literal["tiny"] | None = Field(
-        default=None, description="'tiny': pdtest writes a small random model there when it is absent"
+    make: Literal["tiny", "embedded"] | None = Field(
+        default=None,
+        description=(
+            "pdtest writes a small random model there when it is absent: 'tiny' for vLLM (needs torch), "
+            "'embedded' for the embedded engine"
+        ),
     )
     served_name: str | None = Field(default=None, description="the name requests use; default: path")
     revision: str | None = None

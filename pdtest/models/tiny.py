@@ -6,10 +6,6 @@ token of the prompt changes the answer, so an error anywhere in transferred KV s
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,13 +13,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from filelock import FileLock
+from pdtest.errors import MissingExtra
+from pdtest.models.recipe import Recipe
 
-from pdtest.errors import MissingExtra, PdtestError
-
-#: Written into the directory last, so a directory that has it is complete and ours to replace.
 MARKER: Final = "pdtest-tiny.json"
-#: Raised when the recipe changes, so that models of an older one are made anew.
 RECIPE: Final = 1
 
 _VOCABULARY: Final = 512
@@ -62,56 +55,11 @@ nine, ten, eleven, twelve, thirteen, fourteen, fifteen, sixteen, seventeen, eigh
 """
 
 
-class ModelDirectoryTaken(PdtestError):
-    """The directory holds something that pdtest did not write and will not replace."""
-
-    title = "model directory taken"
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Libraries:
     torch: ModuleType
     transformers: ModuleType
     tokenizers: ModuleType
-
-
-def exists(directory: Path | str, *, seed: int | None = None) -> bool:
-    """True when ``directory`` holds a complete tiny model (of that ``seed``, when one is given)."""
-    made = _marker(Path(directory))
-    if made is None or made.get("recipe") != RECIPE:
-        return False
-    return seed is None or made.get("seed") == seed
-
-
-def ensure(directory: Path | str) -> Path:
-    """The model in ``directory``, whatever it is; the tiny one when there is none yet. As `make`."""
-    target = Path(directory).absolute()
-    return target if _marker(target) is None and (target / "config.json").is_file() else make(target)
-
-
-def make(directory: Path | str, *, seed: int = 0, force: bool = False) -> Path:
-    """Write the tiny model to ``directory`` unless it is there already; about 6 s.
-
-    Safe to call from several processes at once: one writes, the others wait and find it. ``force`` writes
-    anew what pdtest has written before. The same ``seed`` gives the same weights for one version of torch.
-
-    Raises MissingExtra without torch, transformers and tokenizers, ModelDirectoryTaken when the directory
-    holds anything else.
-    """
-    target = Path(directory).absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.parent / f".{target.name}.lock"):
-        if exists(target, seed=seed) and not force:
-            return target
-        _refuse_foreign(target, seed, force=force)
-        libraries = _libraries()
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
-        try:
-            _write(libraries, temporary, seed)
-            _replace(target, temporary)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return target
 
 
 def _libraries() -> _Libraries:
@@ -126,39 +74,10 @@ def _libraries() -> _Libraries:
     return _Libraries(torch=torch, transformers=transformers, tokenizers=tokenizers)
 
 
-def _marker(directory: Path) -> dict[str, Any] | None:
-    try:
-        made = json.loads((directory / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return made if isinstance(made, dict) else None
-
-
-def _refuse_foreign(target: Path, seed: int, *, force: bool) -> None:
-    made = _marker(target)
-    if made is None and target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ModelDirectoryTaken(
-            f"{target} holds files that pdtest did not write",
-            expected="a directory that is absent, empty or made by pdtest",
-            seen=", ".join(sorted(path.name for path in target.iterdir())[:5])
-            if target.is_dir()
-            else "a file",
-            next_step="choose another directory; pdtest never deletes somebody else's",
-        )
-    if made is not None and made.get("recipe") == RECIPE and made.get("seed") != seed and not force:
-        raise ModelDirectoryTaken(
-            f"{target} holds a tiny model of another seed",
-            expected=f"seed {seed}",
-            seen=f"seed {made.get('seed')}",
-            next_step="choose another directory, or pass --force to replace it",
-        )
-
-
 def _write(libraries: _Libraries, directory: Path, seed: int) -> None:
     with _without_progress(libraries):
         _tokenizer(libraries).save_pretrained(directory)
         _model(libraries, seed).save_pretrained(directory)
-    (directory / MARKER).write_text(json.dumps({"recipe": RECIPE, "seed": seed}), encoding="utf-8")
 
 
 @contextmanager
@@ -202,27 +121,16 @@ def _model(libraries: _Libraries, seed: int) -> Any:
         return libraries.transformers.Qwen3ForCausalLM(config).float()
 
 
-def _replace(target: Path, temporary: Path) -> None:
-    """Put ``temporary`` where ``target`` is. A rename cannot replace a directory that has files."""
-    _open_up(temporary)
-    if target.exists():
-        old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-old-"))
-        target.rename(old / target.name)
-        temporary.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        temporary.rename(target)
+def _make(directory: Path, seed: int) -> None:
+    """About 6 s. The same ``seed`` gives the same weights for one version of torch.
+
+    Raises MissingExtra without torch, transformers and tokenizers.
+    """
+    _write(_libraries(), directory, seed)
 
 
-def _open_up(directory: Path) -> None:
-    """Modes as the umask has them: mkdtemp and safetensors write for the owner only."""
-    mask = _umask()
-    directory.chmod(0o777 & ~mask)
-    for file in directory.iterdir():
-        file.chmod(0o666 & ~mask)
+_RECIPE: Final = Recipe(kind="tiny", marker=MARKER, version=RECIPE, write=_make)
 
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+exists = _RECIPE.exists
+ensure = _RECIPE.ensure
+make = _RECIPE.make

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from pdtest.errors import PdtestError
 from pdtest.events import Journal
 from pdtest.events.record import Event
 from pdtest.launch.registry import launchers
-from pdtest.models import tiny
+from pdtest.models import embedded, tiny
 from pdtest.oracle.gallery import Gallery
 from pdtest.oracle.verdict import Verdict
 from pdtest.plugin.errors import ClusterUnavailable, Unschedulable
@@ -32,6 +32,9 @@ from pdtest.services.registry import services
 
 #: Gives the requests whose colocated answers an environment's tests will need.
 Wanted = Callable[[Environment], Iterable[Request]]
+
+#: By `model.make`.
+_MAKERS: Mapping[str, Callable[[Path], Path]] = {"tiny": tiny.ensure, "embedded": embedded.ensure}
 
 
 class Run:
@@ -172,8 +175,8 @@ def _with_model(environment: Environment, rootdir: Path) -> Environment:
     """The environment with its model's path absolute, the model made if it says so and is absent."""
     model = environment.model
     path = Path(model.path) if Path(model.path).is_absolute() else rootdir / model.path
-    if model.make == "tiny":
-        tiny.ensure(path)
+    if model.make is not None:
+        _MAKERS[model.make](path)
     if not path.is_dir():
         return environment
     return environment.model_copy(update={"model": model.model_copy(update={"path": str(path)})})

@@ -19,3 +19,11 @@ def prefills_and_decodes(placement: Placement) -> tuple[tuple[Peer, ...], tuple[
                 seen="none",
             )
     return sides
+
+
+def paired_lists(side: str, peers: tuple[Peer, ...]) -> dict[str, list[str | int]]:
+    """The toy proxy's flags for one side: hosts and ports, paired by position."""
+    return {
+        f"{side}-hosts": [peer.address for peer in peers],
+        f"{side}-ports": [peer.ports["http"] for peer in peers],
+    }

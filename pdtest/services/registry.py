@@ -7,6 +7,9 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from pdtest.services.command import CommandService
+from pdtest.services.embedded_engine import EmbeddedEngineService
+from pdtest.services.embedded_proxy import EmbeddedProxyService
+from pdtest.services.embedded_store import EmbeddedStoreService
 from pdtest.services.service import Service
 from pdtest.services.toy_proxy import ToyProxyService
 from pdtest.services.vllm import VllmService
@@ -18,6 +21,14 @@ GROUP = "pdtest.services"
 @cache
 def services() -> Mapping[str, Service]:
     """Services by name. A package adds its own with an entry point in the group `pdtest.services`."""
-    own: tuple[Service, ...] = (VllmService(), VllmRouterService(), ToyProxyService(), CommandService())
+    own: tuple[Service, ...] = (
+        VllmService(),
+        VllmRouterService(),
+        ToyProxyService(),
+        EmbeddedEngineService(),
+        EmbeddedProxyService(),
+        EmbeddedStoreService(),
+        CommandService(),
+    )
     others = (entry.load()() for entry in entry_points(group=GROUP))
     return {service.name: service for service in (*own, *others)}

@@ -21,9 +21,9 @@ from pdtest.services.diagnoses import COMMON
 from pdtest.services.errors import RenderError
 from pdtest.services.files import rendered_files
 from pdtest.services.owned_flags import LISTENER, refuse_owned
-from pdtest.services.proxy_peers import prefills_and_decodes
+from pdtest.services.proxy_peers import paired_lists, prefills_and_decodes
 from pdtest.services.references import resolved
-from pdtest.services.service import Command, Diagnosis, LogRules, Peer, Placement, Probe, Stage
+from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
 
 _OWNED = {
     **LISTENER,
@@ -98,13 +98,6 @@ def _structure(placement: Placement) -> dict[str, Any]:
     return {
         "host": placement.address,
         "port": placement.ports["http"],
-        **_paired("prefiller", prefills),
-        **_paired("decoder", decodes),
-    }
-
-
-def _paired(side: str, peers: tuple[Peer, ...]) -> dict[str, list[Any]]:
-    return {
-        f"{side}-hosts": [peer.address for peer in peers],
-        f"{side}-ports": [peer.ports["http"] for peer in peers],
+        **paired_lists("prefiller", prefills),
+        **paired_lists("decoder", decodes),
     }

@@ -5,30 +5,17 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pdtest.environment.api_key import api_key
 from pdtest.environment.schema import DeviceKind, Member
-from pdtest.services.arguments import flags, variables
 from pdtest.services.diagnoses import COMMON
+from pdtest.services.engine_flags import engine_command, ranks, side_channel_ports
 from pdtest.services.errors import RenderError
-from pdtest.services.files import rendered_files
-from pdtest.services.kv_transfer import TRANSFERRING, kv_transfer_config
-from pdtest.services.owned_flags import LISTENER, refuse_owned
-from pdtest.services.references import model_path, resolved
+from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
 from pdtest.services.vllm_diagnoses import VLLM
 
-_OWNED = {
-    **LISTENER,
-    "model": "model.path",
-    "served-model-name": "model.served_name",
-    "revision": "model.revision",
-    "kv-transfer-config": "connector",
-    "api-key": "members.<name>.api_key_env",
-}
 #: Which variable makes a device visible to vLLM. CPU cores are bound per tensor-parallel rank.
 _VISIBILITY = {
     DeviceKind.CUDA: "CUDA_VISIBLE_DEVICES",
@@ -86,66 +73,23 @@ class VllmService:
     diagnoses: tuple[Diagnosis, ...] = (*VLLM, *COMMON)
 
     def ports(self, member: Member) -> Mapping[str, int]:
-        """http, and for engines that transfer KV one side-channel port per rank.
-
-        NIXL listens on `VLLM_NIXL_SIDE_CHANNEL_PORT` .. + ranks - 1 (vLLM 0.32, nixl/base_worker.py).
-        """
-        needs = {"http": 1} | dict.fromkeys(member.ports, 1)
-        if member.role in TRANSFERRING:
-            needs["side_channel"] = _ranks(member)
-        return needs
+        """http, and for engines that transfer KV one side-channel port per rank."""
+        return {"http": 1} | dict.fromkeys(member.ports, 1) | dict(side_channel_ports(member))
 
     def render(self, placement: Placement) -> Command:
         """The server's command line. Raises RenderError on contradictions."""
-        member = placement.member
-        refuse_owned(placement.name, member.args, _OWNED)
-        options = VllmOptions.model_validate(resolved(member.options, placement))
-        key = api_key(placement.name, member)
-        environment = _device_variables(placement) | _side_channel(placement)
-        if key:
-            environment["VLLM_API_KEY"] = key  # not --api-key: a command line is visible to everyone
-        return Command(
-            argv=(options.python, *options.entrypoint, *flags(_arguments(placement))),
-            env=environment | variables(resolved(member.env, placement)),
-            files=rendered_files(placement),
-            secrets=frozenset({key} if key else ()),
+        options = VllmOptions.model_validate(resolved(placement.member.options, placement))
+        model = placement.environment.model
+        return engine_command(
+            placement,
+            (options.python, *options.entrypoint),
+            flags_of_model={"revision": model.revision, "dtype": model.dtype},
+            environment=_device_variables(placement),
         )
 
     def probe(self, placement: Placement) -> Probe:
         """`/health` answers 200 once the engine does."""
         return Probe(url=placement.url + "/health")
-
-
-def _arguments(placement: Placement) -> dict[str, Any]:
-    model = placement.environment.model
-    structure: dict[str, Any] = {
-        "model": model_path(placement),
-        "served-model-name": model.name,
-        "revision": model.revision,
-        "dtype": model.dtype,
-        "max-model-len": model.max_model_len,
-        "block-size": model.block_size,
-        "host": placement.address,
-        "port": placement.ports["http"],
-    }
-    own = {flag.replace("_", "-"): value for flag, value in placement.member.args.items()}
-    transfer = {"kv-transfer-config": kv_transfer_config(placement)}
-    return structure | dict(resolved(own, placement)) | transfer
-
-
-def _ranks(member: Member) -> int:
-    arguments = {flag.replace("_", "-"): value for flag, value in member.args.items()}
-    return int(arguments.get("tensor-parallel-size") or 1) * int(arguments.get("data-parallel-size") or 1)
-
-
-def _side_channel(placement: Placement) -> dict[str, str]:
-    port = placement.ports.get("side_channel")
-    if port is None:
-        return {}
-    return {
-        "VLLM_NIXL_SIDE_CHANNEL_HOST": placement.address,
-        "VLLM_NIXL_SIDE_CHANNEL_PORT": str(port),
-    }
 
 
 def _device_variables(placement: Placement) -> dict[str, str]:
@@ -155,7 +99,7 @@ def _device_variables(placement: Placement) -> dict[str, str]:
         return {}
     ids = [str(device) for device in member.devices]
     if devices.kind is DeviceKind.CORE:
-        return {"VLLM_CPU_OMP_THREADS_BIND": "|".join(_split(placement.name, ids, _ranks(member)))}
+        return {"VLLM_CPU_OMP_THREADS_BIND": "|".join(_split(placement.name, ids, ranks(member)))}
     return {_VISIBILITY[devices.kind]: ",".join(ids)}
 
 

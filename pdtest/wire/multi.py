@@ -61,7 +61,7 @@ class MultiContract:
     @property
     def leader(self) -> Contract:
         """The child that decides how requests travel: the first that carries parameters, else the first."""
-        return next((child for child in self.children if child.carries_params), self.children[0])
+        return leading(next((child for child in self.children if child.carries_params), self.children[0]))
 
     @property
     def order(self) -> Order:
@@ -157,3 +157,8 @@ def connectors(contract: Contract) -> tuple[Contract, ...]:
     if not isinstance(contract, MultiContract):
         return (contract,)
     return tuple(single for child in contract.children for single in connectors(child))
+
+
+def leading(contract: Contract) -> Contract:
+    """The single connector that decides how requests travel: itself, or the leader of a composition."""
+    return contract.leader if isinstance(contract, MultiContract) else contract

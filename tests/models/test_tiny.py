@@ -13,6 +13,7 @@ from pdtest.errors import MissingExtra
 from pdtest.models import tiny
 from pdtest.models.fingerprint import fingerprint
 from pdtest.models.geometry import Geometry
+from pdtest.models.recipe import ModelDirectoryTaken
 
 needs_torch = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("torch", "transformers", "tokenizers")),
@@ -52,7 +53,7 @@ def test_force_makes_it_anew(tmp_path: Path, quick: list[int]) -> None:
 
 def test_another_seed_is_not_replaced_unasked(tmp_path: Path, quick: list[int]) -> None:
     tiny.make(tmp_path / "m", seed=1)
-    with pytest.raises(tiny.ModelDirectoryTaken, match="another seed"):
+    with pytest.raises(ModelDirectoryTaken, match="another seed"):
         tiny.make(tmp_path / "m", seed=2)
 
 
@@ -60,7 +61,7 @@ def test_another_seed_is_not_replaced_unasked(tmp_path: Path, quick: list[int]) 
 def test_somebody_elses_files_are_never_deleted(tmp_path: Path, quick: list[int], *, force: bool) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "thesis.txt").write_text("x")
-    with pytest.raises(tiny.ModelDirectoryTaken, match="did not write"):
+    with pytest.raises(ModelDirectoryTaken, match="did not write"):
         tiny.make(tmp_path / "m", force=force)
     assert (tmp_path / "m" / "thesis.txt").read_text() == "x"
 

@@ -1,0 +1,60 @@
+"""`embedded-engine`: pdtest's own engine, which takes vLLM's flags and needs neither GPU nor vLLM."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pdtest.environment.schema import Member
+from pdtest.services.embedded_program import EMBEDDED_DIAGNOSES, EMBEDDED_LOG
+from pdtest.services.engine_flags import engine_command, ranks, side_channel_ports
+from pdtest.services.kv_transfer import TRANSFERRING
+from pdtest.services.references import resolved
+from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
+
+
+class EmbeddedEngineOptions(BaseModel):
+    """Options of an `embedded-engine` member."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+    python: str = Field(default=sys.executable, description="interpreter that has pdtest[embedded] installed")
+
+
+class EmbeddedEngineService:
+    """Renders an engine of the embedded stack, for any connector that it has."""
+
+    name = "embedded-engine"
+    options_type: type[BaseModel] = EmbeddedEngineOptions
+    log_files: tuple[str, ...] = ()
+    log_rules: LogRules = EMBEDDED_LOG
+    stages: tuple[Stage, ...] = ()
+    diagnoses: tuple[Diagnosis, ...] = EMBEDDED_DIAGNOSES
+
+    def ports(self, member: Member) -> Mapping[str, int]:
+        """http, and for engines that transfer KV what their connectors listen on.
+
+        ``side_channel`` and ``p2p`` (`kv_port` of P2pNcclConnector) have a port per rank. Which connector it
+        will be is not known here; a port that none listens on costs nothing.
+        """
+        needs = {"http": 1} | dict.fromkeys(member.ports, 1) | dict(side_channel_ports(member))
+        if member.role in TRANSFERRING:
+            needs |= {"bootstrap": 1, "p2p": ranks(member)}
+        return needs
+
+    def render(self, placement: Placement) -> Command:
+        """The engine's command line. Raises RenderError on contradictions."""
+        options = EmbeddedEngineOptions.model_validate(resolved(placement.member.options, placement))
+        bootstrap = placement.ports.get("bootstrap")
+        return engine_command(
+            placement,
+            (options.python, "-m", "pdtest.embedded.engine"),
+            flags_of_model={},  # it computes in float32, whatever the model says
+            environment={} if bootstrap is None else {"VLLM_MOONCAKE_BOOTSTRAP_PORT": str(bootstrap)},
+        )
+
+    def probe(self, placement: Placement) -> Probe:
+        """`/health` answers 200 once the engine does."""
+        return Probe(url=placement.url + "/health")
