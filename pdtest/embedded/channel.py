@@ -21,6 +21,8 @@ Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 _LENGTH = struct.Struct(">I")
 _LARGEST = 1 << 30
+#: Number, method or error, arguments or result.
+_PARTS = 3
 
 
 class RemoteError(Exception):
@@ -79,8 +81,9 @@ class ChannelServer:
         try:
             handler = self._handlers.get(method)
             if handler is None:
-                raise LookupError(f"there is no method {method!r}")
-            result = await handler(arguments)
+                error = f"there is no method {method!r}"
+            else:
+                result = await handler(arguments)
         except Exception as problem:  # noqa: BLE001 - whatever it is, the caller must know
             error = f"{type(problem).__name__}: {problem}"
         with suppress(ConnectionError):
@@ -107,6 +110,10 @@ class Channel:
         """False once the other side has gone."""
         return not self._listener.done()
 
+    async def wait_closed(self) -> None:
+        """Returns once the other side has gone, or `close` was called."""
+        await asyncio.wait([self._listener])
+
     async def call(self, method: str, **arguments: Any) -> Any:
         """The other side's result. Raises RemoteError, and ConnectionError when it goes away."""
         if not self.is_open:
@@ -125,6 +132,10 @@ class Channel:
         """End it; calls under way raise ConnectionError."""
         self._listener.cancel()
         await asyncio.gather(self._listener, return_exceptions=True)
+
+    def hang_up(self) -> None:
+        """`close`, without waiting for the end."""
+        self._listener.cancel()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         try:
@@ -145,16 +156,17 @@ class Channel:
 
 
 async def _read(reader: asyncio.StreamReader) -> Any:
-    """The next frame; None when the other side has closed, in mid-frame too."""
+    """The next frame; None when the other side has closed, in mid-frame too, or speaks something else."""
     try:
         (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
         if length > _LARGEST:
-            raise ConnectionResetError(f"a frame of {length} bytes: the peer does not speak this protocol")
-        return msgpack.unpackb(await reader.readexactly(length), strict_map_key=False)
-    except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+        frame = msgpack.unpackb(await reader.readexactly(length), strict_map_key=False)
+    except (asyncio.IncompleteReadError, OSError, ValueError):
         return None
+    return frame if isinstance(frame, list) and len(frame) == _PARTS else None
 
 
 def _write(writer: asyncio.StreamWriter, frame: list[Any]) -> None:
     content = msgpack.packb(frame)
-    writer.write(_LENGTH.pack(len(content)) + content)
+    writer.writelines((_LENGTH.pack(len(content)), content))

@@ -88,6 +88,11 @@ class Host(Protocol):
         ...
 
     @property
+    def bootstrap_port(self) -> int:
+        """Where rank 0 of all serves Mooncake's bootstrap, on ``address``."""
+        ...
+
+    @property
     def registry(self) -> CollectorRegistry:
         """Where its counters go. They take the labels of `labels`."""
         ...
@@ -138,8 +143,8 @@ class Connector(Protocol):
         """Bring the KV of prompt tokens ``cached`` to ``cached + promised - 1`` into ``sequence.blocks``.
 
         The blocks are allocated. ``promised`` 0: the tokens come from elsewhere, so that a peer that holds
-        KV for this sequence may let go of it. Cancelled when the request is aborted: nothing may be written into the
-        blocks once that is through. Raises LoadFailed.
+        KV for this sequence may let go of it. Cancelled when the request is aborted: nothing may be written
+        into the blocks once that is through. Raises LoadFailed.
         """
         ...
 

@@ -1,0 +1,39 @@
+"""Connectors by the names that --kv-transfer-config calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pdtest.embedded.connectors.connector import Connector, Host
+from pdtest.embedded.connectors.options import BadConfig
+
+
+def connector_for(config: Mapping[str, Any] | None, host: Host) -> Connector | None:
+    """The connector that ``config`` names; None without one. Raises BadConfig."""
+    if config is None:
+        return None
+    name = config.get("kv_connector")
+    make = _CONNECTORS.get(name) if isinstance(name, str) else None
+    if make is None:
+        raise BadConfig("kv_connector", f"one of {', '.join(sorted(_CONNECTORS))}", name)
+    return make(config, host)
+
+
+def _nixl(config: Mapping[str, Any], host: Host) -> Connector:
+    from pdtest.embedded.connectors.nixl import NixlConnector
+
+    return NixlConnector(config, host)
+
+
+def _multi(config: Mapping[str, Any], host: Host) -> Connector:
+    from pdtest.embedded.connectors.multi import MultiConnector
+
+    return MultiConnector(config, host, connector_for)
+
+
+# Each is imported when it is asked for: an engine starts faster without the others.
+_CONNECTORS: Mapping[str, Callable[[Mapping[str, Any], Host], Connector]] = {
+    "MultiConnector": _multi,
+    "NixlConnector": _nixl,
+}
