@@ -19,9 +19,11 @@ def unmet(environment: Environment) -> tuple[str, ...]:
 
 
 def _packages(environment: Environment) -> Iterator[str]:
+    extra = environment.requires.extra
+    remedy = f": pip install 'pdtest[{extra}]'" if extra else ""
     for package in environment.requires.packages:
         if importlib.util.find_spec(package) is None:
-            yield f"the Python package '{package}' is not installed"
+            yield f"the Python package '{package}' is not installed{remedy}"
 
 
 def _executables(environment: Environment) -> Iterator[str]:

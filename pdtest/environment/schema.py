@@ -198,6 +198,7 @@ class Requirements(Strict):
     """What the machine must have, checked before anything starts."""
 
     packages: tuple[str, ...] = Field(default=(), strict=False, description="importable Python packages")
+    extra: str | None = Field(default=None, description="the extra of pdtest that installs the packages")
     executables: tuple[str, ...] = Field(default=(), strict=False, description="programs on PATH")
     memory_gib: float | None = Field(default=None, gt=0, description="available memory, GiB")
 
