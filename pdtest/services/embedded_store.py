@@ -15,7 +15,11 @@ from pdtest.services.owned_flags import LISTENER, refuse_owned
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
 
-_OWNED = {**LISTENER, "meta-port": "members.<name>.ports.meta"}
+_OWNED = {
+    **LISTENER,
+    "port": "members.<name>.ports.meta",
+    "http-port": "members.<name>.ports.http",
+}
 
 
 class EmbeddedStoreOptions(BaseModel):
@@ -47,8 +51,8 @@ class EmbeddedStoreService:
         refuse_owned(placement.name, member.args, _OWNED)
         structure = {
             "host": placement.address,
-            "port": placement.ports["http"],
-            "meta-port": placement.ports["meta"],
+            "port": placement.ports["meta"],
+            "http-port": placement.ports["http"],
         }
         return Command(
             argv=(

@@ -102,10 +102,11 @@ async def _probe(http: HttpRequest) -> Response:
         "version": JSONResponse({"version": "0.32.0"}),
         "v1/models": JSONResponse({"object": "list", "data": [{"id": "tiny"}]}),
         "reset_prefix_cache": JSONResponse({"success": True}),
+        "introduction": JSONResponse({"0": {"engine_id": "engine-0", "worker_addr": {}}}),
     }
     busy = {"reset_prefix_cache": JSONResponse({"success": False}), "health": Response(status_code=503)}
     bad = {"v1/models": JSONResponse({"data": [{}]}), "metrics": PlainTextResponse("a{b 1")}
-    answers = {"good": known, "busy": busy, "bad": bad}[http.path_params["behaviour"]]
+    answers = {"busy": busy, "bad": bad}.get(http.path_params["behaviour"], known)
     return answers.get(http.path_params["what"], JSONResponse({"detail": "Not Found"}, status_code=404))
 
 

@@ -3,17 +3,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from pdtest.client.errors import HttpStatusError
-from pdtest.client.handoff import Ending, HandoffRunner, Route
+from pdtest.client.errors import HttpStatusError, MalformedAnswer
+from pdtest.client.handoff import Ending, HandoffRunner, Route, first_route
 from pdtest.client.request import Request
 from pdtest.events import HandoffFinished, from_json
+from pdtest.wire.ascend_layerwise import AscendLayerwiseContract
 from pdtest.wire.contract import Leg
 from pdtest.wire.example import ExampleContract
+from pdtest.wire.mooncake import MooncakeContract
 from pdtest.wire.nixl import NixlContract
+from pdtest.wire.p2p_nccl import P2pNcclContract
 from pdtest.wire.tamper import TamperImpossible
 
 REQUEST = Request.tokens([70, 293, 12, 44], max_tokens=9, min_tokens=3, stream=True, n=2)
@@ -174,3 +179,99 @@ async def test_walking_away_during_decode_is_recorded(runner: Make, events: list
     finished = events[-1]
     assert (finished.outcome, finished.decode) == ("abandoned", None)
     assert finished.prefill.answered is not None
+
+
+MOONCAKE = MooncakeContract()
+
+
+@pytest.fixture
+def mooncake(connect: Connect, double: Any, events: list[Any]) -> Make:
+    """A runner whose prefill introduces itself at a path of the double."""
+
+    def make(prefill: str = "good", decode: str = "good", said: str = "introduction") -> HandoffRunner:
+        introduction = replace(MOONCAKE.introduction, path=f"/{prefill}/{said}")
+        contract = MooncakeContract()
+        contract.introduction = introduction
+        port = urlsplit(double.url).port
+        return HandoffRunner(
+            contract=contract,
+            prefill=connect(prefill, name="prefill", ports={"bootstrap": port}),
+            decode=connect(decode, name="decode"),
+            on_event=events.append,
+        )
+
+    return make
+
+
+async def test_legs_that_go_together_share_an_id_and_decode_is_told_who_has_the_blocks(
+    mooncake: Make, double: Any
+) -> None:
+    handoff = await mooncake().run(REQUEST, request_id="mine")
+    assert handoff.ending is Ending.ANSWERED
+    bodies = {body["max_tokens"]: body["kv_transfer_params"] for _, _, body in double.seen}
+    to_prefill, to_decode = bodies[1], bodies[9]
+    assert to_decode == {
+        "do_remote_prefill": True,
+        "do_remote_decode": False,
+        "transfer_id": to_prefill["transfer_id"],
+        "remote_engine_id": "engine-0",
+        "remote_bootstrap_addr": double.url,
+    }
+    assert {headers["x-request-id"] for _, headers, _ in double.seen} == {"mine"}
+    assert [review.leg for review in handoff.reviews] == list(Leg)
+    assert handoff.breaches == ()
+    assert handoff.decode.started_s < handoff.prefill.ended_s
+
+
+async def test_decode_is_called_off_when_prefill_fails_beside_it(mooncake: Make, events: list[Any]) -> None:
+    handoff = await asyncio.wait_for(mooncake(prefill="status-500", decode="stalls").run(REQUEST), 4.0)
+    assert handoff.ending is Ending.PREFILL_FAILED
+    assert isinstance(handoff.error, HttpStatusError)
+    assert handoff.decode is None
+
+
+@pytest.mark.parametrize(("said", "error"), [("nothing", HttpStatusError), ("health", MalformedAnswer)])
+async def test_prefill_that_does_not_introduce_itself_has_failed(
+    mooncake: Make, double: Any, said: str, error: type[Exception]
+) -> None:
+    handoff = await mooncake(said=said).run(REQUEST)
+    assert handoff.ending is Ending.PREFILL_FAILED
+    assert double.seen == []
+    with pytest.raises(error):
+        handoff.require()
+
+
+async def test_params_of_legs_that_go_together_are_tampered_with(mooncake: Make) -> None:
+    handoff = await mooncake().run(REQUEST, tamper=lambda params: {**params, "transfer_id": "another"})
+    assert handoff.decode.sent["transfer_id"] == "another"
+    assert handoff.prefill.sent["transfer_id"] != "another"
+
+
+async def test_addresses_in_the_request_id(connect: Connect, double: Any) -> None:
+    runner = HandoffRunner(
+        contract=P2pNcclContract(),
+        prefill=connect(name="prefill", ports={"p2p": 1111}),
+        decode=connect(name="decode", ports={"p2p": 2222}),
+    )
+    handoff = await runner.run(REQUEST, request_id="mine")
+    assert handoff.request_id.startswith("___prefill_addr_127.0.0.1:1111___decode_addr_127.0.0.1:2222_")
+    assert {headers["x-request-id"] for _, headers, _ in double.seen} == {handoff.request_id}
+
+
+async def test_what_only_a_proxy_can_lead_is_refused_with_the_reason(runner: Make, double: Any) -> None:
+    contract = AscendLayerwiseContract()
+    with pytest.raises(ValueError, match="metaserver"):
+        await runner(contract=contract).run(REQUEST)
+    assert double.seen == []
+    assert (first_route(contract), first_route(NIXL)) == (Route.PROXY, Route.CLIENT)
+
+
+async def test_prefill_only_gives_what_decode_would_be_told(
+    runner: Make, mooncake: Make, double: Any
+) -> None:
+    held = await runner().prefill_only(REQUEST)
+    assert held["remote_block_ids"] == [[1, 2]]
+    waiting = await mooncake().prefill_only(REQUEST)
+    assert waiting["transfer_id"] == double.seen[-1][2]["kv_transfer_params"]["transfer_id"]
+    assert waiting["remote_engine_id"] == "engine-0"
+    assert [body["max_tokens"] for _, _, body in double.seen] == [1, 1]

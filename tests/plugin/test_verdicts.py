@@ -223,7 +223,7 @@ def test_allow_inconclusive_lets_the_run_succeed_and_still_says_so(project: Proj
 
 
 def test_an_environment_that_cannot_run_here_is_unschedulable(project: Project) -> None:
-    project.environment(requires={"packages": ["nowhere_to_be_found"]})
+    project.environment(requires={"packages": ["nowhere_to_be_found"], "extra": "embedded"})
     project.tests("def test_one(cluster): pass\ndef test_two(prompts): pass\n")
 
     result = project.run("-v")
@@ -234,7 +234,7 @@ def test_an_environment_that_cannot_run_here_is_unschedulable(project: Project) 
             "*test_one?doubles? UNSCHEDULABLE*",
             "*test_two?doubles? UNSCHEDULABLE*",
             "* unschedulable environments *",
-            "doubles: the Python package 'nowhere_to_be_found' is not installed",
+            "doubles: the Python package 'nowhere_to_be_found' *: pip install 'pdtest?embedded?'",
             "* 2 unschedulable in *",
         ]
     )

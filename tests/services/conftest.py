@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ def place() -> Place:
         connector: Mapping[str, Any] | None = None,
         devices: Devices | None = None,
         address: str = "127.0.0.1",
+        further: Sequence[Service] = (),
     ) -> Placement:
         members = {name: {"role": Role.DECODE} | dict(settings), **(others or {})}
         environment = Environment(
@@ -79,6 +80,6 @@ def place() -> Place:
                 for key, value in members.items()
             },
         )
-        return placed(environment, name, {service.name: service})
+        return placed(environment, name, {known.name: known for known in (service, *further)})
 
     return place
