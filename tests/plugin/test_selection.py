@@ -6,7 +6,7 @@ import pytest
 
 from pdtest.plugin.markexpr import asked_for
 
-from .conftest import Project
+from .conftest import Project, member
 
 ONE_TEST = "def test_it(cluster): pass\n"
 
@@ -138,3 +138,31 @@ def test_where_nothing_chooses_an_environment_the_known_ones_are_named(project: 
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(["no environment was chosen*", "*known*small*", "*next*--env NAME*"])
     assert "Traceback" not in result.stdout.str()
+
+
+def test_routes_are_those_that_the_contract_and_the_members_allow(project: Project) -> None:
+    engines = {role: member(role) for role in ("prefill", "decode", "colocated")}
+    both = {**engines, "proxy": member("proxy")}
+    project.environment("direct")
+    project.environment("both", members=both)
+    project.environment("layerwise", connector={"contract": ["ascend-layerwise"]}, members=both)
+    project.tests("def test_one(cluster, route): pass\n")
+
+    result = project.run("--collect-only", "-q", "--env", "direct", "--env", "both", env="layerwise")
+
+    result.stdout.re_match_lines_random(
+        [r".*\[layerwise-proxy\]", r".*\[direct-client\]", r".*\[both-client\]", r".*\[both-proxy\]"]
+    )
+    result.stdout.no_re_match_line(r".*(layerwise-client|direct-proxy)")
+
+
+def test_a_contract_that_needs_a_proxy_says_so_where_there_is_none(project: Project) -> None:
+    project.environment(connector={"contract": ["ascend-layerwise"]})
+    project.tests("def test_one(cluster, route): pass\n")
+
+    result = project.run()
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(
+        ["*'doubles' has no proxy, and its contract ascend-layerwise needs one: *metaserver*"]
+    )
