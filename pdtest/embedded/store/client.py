@@ -196,8 +196,8 @@ class StoreClient:
         late = [part.key for part, stood in zip(parts, stands, strict=True) if not stood]
         if late:
             raise StoreError(
-                f"{len(late)} puts, {late[0]!r} first, were called off: too slow (--put-timeout of the store),"
-                " or the owner of their memory went away"
+                f"{len(late)} puts, {late[0]!r} first, were called off: too slow (--put-timeout of the store)"
+                ", or the owner of their memory went away"
             )
         return parts
 
