@@ -33,7 +33,7 @@ class Background:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("background work failed: %s", error, exc_info=error)
+            _log.error("background work failed", exc_info=error)
 
 
 async def together(*parts: Coroutine[Any, Any, None]) -> None:

@@ -9,7 +9,7 @@ Everything runs on the engine's event loop. Methods that are not coroutines retu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -37,11 +37,13 @@ class Handover:
     """What becomes of a sequence that ended.
 
     ``params``: the kv_transfer_params of the answer. ``hold``: its blocks stay until the connector calls
-    `Host.release`.
+    `Host.release`. ``answer_after``: the answer's end waits until that is through; it does not raise, and
+    to be cancelled does it no harm.
     """
 
     params: Mapping[str, Any] | None = None
     hold: bool = False
+    answer_after: Awaitable[None] | None = None
 
 
 class Host(Protocol):

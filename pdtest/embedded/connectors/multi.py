@@ -5,7 +5,7 @@ Modelled on vLLM 0.32, kv_connector/v1/multi_connector.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,7 +111,12 @@ class MultiConnector:
         holders = sum(handover.hold for handover in handovers)
         if holders:
             self._holders[sequence.id] = holders
-        return Handover(params=_merged(handovers), hold=bool(holders))
+        waits = [handover.answer_after for handover in handovers if handover.answer_after is not None]
+        return Handover(
+            params=_merged(handovers),
+            hold=bool(holders),
+            answer_after=_all_of(waits) if waits else None,
+        )
 
     def _released(self, sequence_id: str) -> None:
         left = self._holders.pop(sequence_id, 1) - 1
@@ -126,6 +131,11 @@ def _inherited(config: Mapping[str, Any], child: object, index: int) -> dict[str
     if not isinstance(child, Mapping):
         raise BadConfig(f"kv_connector_extra_config.connectors[{index}]", "an object", child)
     return {"kv_role": config.get("kv_role"), **child}
+
+
+async def _all_of(waits: list[Awaitable[None]]) -> None:
+    for wait in waits:
+        await wait
 
 
 def _merged(handovers: list[Handover]) -> Mapping[str, Any] | None:

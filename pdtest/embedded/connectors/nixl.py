@@ -20,9 +20,9 @@ from pdtest.embedded.connectors.background import Background, together
 from pdtest.embedded.connectors.connector import Handover, Host, LoadFailed
 from pdtest.embedded.connectors.geometry import Geometry, Share, shares
 from pdtest.embedded.connectors.leases import Leases
-from pdtest.embedded.connectors.nixl_metrics import NixlMetrics, TransferMetrics
 from pdtest.embedded.connectors.options import extra_config, seconds
 from pdtest.embedded.connectors.peers import Address, Peer, Peers, Unreachable
+from pdtest.embedded.connectors.transfer_metrics import Instruments, NixlMetrics, TransferMetrics
 from pdtest.embedded.engine.sequence import Finish
 from pdtest.embedded.engine.sequence import Sequence as EngineSequence
 from pdtest.embedded.model.memory import Heads
@@ -153,7 +153,7 @@ class NixlConnector:
         return lease_s / 6
 
     def _counters(self) -> TransferMetrics:
-        return NixlMetrics(self._host.registry, self._host.labels)
+        return NixlMetrics(Instruments(self._host.registry, self._host.labels))
 
     def _held(self, params: Mapping[str, Any] | None) -> Held | None:
         """What decode's parameters name; None for other requests. Raises BadParams."""
@@ -169,7 +169,7 @@ class NixlConnector:
             remote_id=read.text(params, "remote_request_id"),
         )
 
-    def _ranks_there(self, params: Mapping[str, Any]) -> int:
+    def _ranks_there(self, params: Mapping[str, Any]) -> int | None:
         return read.count(params, "tp_size", least=1)
 
     def _handover(self, sequence: EngineSequence, blocks: Sequence[int]) -> dict[str, Any]:
@@ -287,7 +287,7 @@ class NixlConnector:
     async def _notified(self, rank: int, asked: Mapping[str, Any]) -> None:
         if not self._leases.notify(asked["request_id"], rank=rank, consumers=asked["consumers"]):
             self._metrics.notified_late()
-            _log.error("%s was read by a peer, but is not held here (any more)", asked["request_id"])
+            _log.warning("%s was read by a peer, but is not held here (any more)", asked["request_id"])
 
     async def _serve(self, rank: int, asked: Mapping[str, Any]) -> bytes:
         with self._leases.reading(asked["request_id"]):

@@ -26,14 +26,28 @@ def _nixl(config: Mapping[str, Any], host: Host) -> Connector:
     return NixlConnector(config, host)
 
 
+def _ascend(config: Mapping[str, Any], host: Host) -> Connector:
+    from pdtest.embedded.connectors.ascend import MooncakeConnectorV1
+
+    return MooncakeConnectorV1(config, host)
+
+
 def _multi(config: Mapping[str, Any], host: Host) -> Connector:
     from pdtest.embedded.connectors.multi import MultiConnector
 
     return MultiConnector(config, host, connector_for)
 
 
+def _store(config: Mapping[str, Any], host: Host) -> Connector:
+    from pdtest.embedded.connectors.store import AscendStoreConnector
+
+    return AscendStoreConnector(config, host)
+
+
 # Each is imported when it is asked for: an engine starts faster without the others.
 _CONNECTORS: Mapping[str, Callable[[Mapping[str, Any], Host], Connector]] = {
+    "AscendStoreConnector": _store,
+    "MooncakeConnectorV1": _ascend,
     "MultiConnector": _multi,
     "NixlConnector": _nixl,
 }
