@@ -1,6 +1,6 @@
 """Ascend's store connector: KV by content, in a pool that all engines share (memcache, Mooncake, Yuanrong).
 
-Facts from vllm-ascend (August 2026), kv_pool/ascend_store/.
+Facts from vllm-ascend (August 2026), kv_pool/ascend_store/pool_scheduler.py and metrics.py.
 """
 
 from __future__ import annotations
@@ -30,15 +30,17 @@ class AscendStoreContract(SingleContract):
     evidence = _EVIDENCE
 
     def demand(self, prompt_tokens: int, *, cached_tokens: int = 0, block_size: int) -> Demand:
-        """The whole blocks of the prompt, the rest is computed; never the last token.
+        """The whole blocks of the prompt; the rest is computed.
 
-        The demand of a prompt that nobody but this handoff's prefill has put there.
+        Where they are the whole prompt, all blocks are fetched and the last token is computed once more, and
+        counted. The demand of a prompt that nobody but this handoff's prefill has put there.
         """
         cached = cached_by_decode(prompt_tokens, cached_tokens, block_size)
-        loaded = (prompt_tokens - 1) // block_size * block_size - cached
+        stored = prompt_tokens // block_size * block_size
+        loaded = (stored - 1 if stored == prompt_tokens else stored) - cached
         return Demand(
             transferred=loaded,
             cached=cached,
             computed=prompt_tokens - cached - loaded,
-            blocks=loaded // block_size,
+            blocks=(stored - cached) // block_size,
         )

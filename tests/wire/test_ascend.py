@@ -82,19 +82,25 @@ def test_what_decode_reports_is_what_prefill_is_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "cached", "expected"),
+    ("tokens", "cached", "expected", "blocks"),
     [
-        (1, 0, (0, 0, 1)),
-        (15, 0, (0, 0, 15)),
-        (17, 0, (16, 0, 1)),
-        (40, 16, (16, 16, 8)),
-        (40, 40, (0, 32, 8)),
+        (1, 0, (0, 0, 1), 0),
+        (15, 0, (0, 0, 15), 0),
+        (17, 0, (16, 0, 1), 1),
+        (40, 16, (16, 16, 8), 1),
+        (40, 40, (0, 32, 8), 0),
+        # A prompt of whole blocks: all are fetched, and the last token is computed once more.
+        (16, 0, (15, 0, 1), 1),
+        (48, 16, (31, 16, 1), 2),
+        (48, 48, (15, 32, 1), 1),
     ],
 )
-def test_a_store_serves_whole_blocks(tokens: int, cached: int, expected: tuple[int, int, int]) -> None:
+def test_a_store_serves_whole_blocks(
+    tokens: int, cached: int, expected: tuple[int, int, int], blocks: int
+) -> None:
     demand = STORE.demand(tokens, cached_tokens=cached, block_size=16)
     assert (demand.transferred, demand.cached, demand.computed) == expected
-    assert demand.blocks * 16 == demand.transferred
+    assert demand.blocks == blocks
 
 
 def test_the_child_with_parameters_leads_a_composition() -> None:
