@@ -1,0 +1,56 @@
+"""`python -m pdtest.embedded.engine`."""
+
+from __future__ import annotations
+
+import os
+
+# The matrices are small: more threads would cost more than they help, and take the cores of other members.
+# numpy's BLAS reads these when it is imported.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_variable] = "1"
+
+import logging  # noqa: E402
+import socket  # noqa: E402
+import sys  # noqa: E402
+
+import uvloop  # noqa: E402
+
+from pdtest.embedded.engine import arguments  # noqa: E402
+from pdtest.embedded.engine.api.app import application  # noqa: E402
+from pdtest.embedded.engine.cores import Cores  # noqa: E402
+from pdtest.embedded.engine.server import PortTaken, Server, bound  # noqa: E402
+from pdtest.embedded.engine.settings import Settings  # noqa: E402
+from pdtest.embedded.model.config import ModelConfig  # noqa: E402
+
+_log = logging.getLogger("pdtest.embedded.engine")
+
+
+def main() -> int:
+    """The exit code: 0 after SIGTERM or SIGINT, 1 when the engine cannot start."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    try:
+        settings = arguments.read(sys.argv[1:])
+        with bound(settings.host, settings.port) as listener:
+            uvloop.run(_serve(settings, listener))
+    except (ValueError, OSError, PortTaken) as problem:
+        _log.error("cannot start: %s", problem)
+        return 1
+    return 0
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> None:
+    """Until the process is told to end. Raises what keeps the engine from starting."""
+    cores = Cores(settings, ModelConfig.read(settings.model))
+    _log.info(
+        "model loaded: %s, %d blocks of %d tokens", settings.model, settings.blocks, settings.block_size
+    )
+    await cores.start()
+    try:
+        await Server(application(cores, settings), cores.abort_all).serve(sockets=[listener])
+    finally:
+        await cores.close()
+    _log.info("ended")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

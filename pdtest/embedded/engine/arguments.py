@@ -1,0 +1,205 @@
+"""The command line: vLLM's flags as far as they mean something here, and three of its own."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from pdtest.embedded.engine.settings import BLOCKS, Settings
+from pdtest.embedded.model.config import BadModel, ModelConfig
+
+_DESCRIPTION: Final = """\
+An inference engine without GPU and without vLLM, for tests of disaggregated prefill and decode.
+It speaks vLLM's API, metrics and connectors, and computes a small transformer with random weights
+exactly: an answer does not depend on batching, chunks, prefix hits or ranks."""
+
+_EPILOG: Final = """\
+examples:
+  python -m pdtest.embedded.engine --model DIR --port 8000
+      one engine by itself; DIR needs a config.json with Hugging Face names ("seed" decides the weights)
+  VLLM_NIXL_SIDE_CHANNEL_PORT=5600 python -m pdtest.embedded.engine --model DIR --port 8100 \\
+      --kv-transfer-config '{"kv_connector": "NixlConnector", "kv_role": "kv_producer"}'
+      a prefill instance; a decode instance is the same with kv_consumer and ports of its own
+
+environment variables:
+  VLLM_API_KEY                    the same as --api-key, but not visible to everyone
+  VLLM_NIXL_SIDE_CHANNEL_HOST     where peers reach this process (default 127.0.0.1)
+  VLLM_NIXL_SIDE_CHANNEL_PORT     first of the connector's ports (default 5600); data-parallel rank d,
+                                  tensor-parallel rank t listens on this + d * tensor-parallel-size + t
+  VLLM_MOONCAKE_BOOTSTRAP_PORT    Mooncake's bootstrap server (default 8998)"""
+
+
+def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings that a command line asks for.
+
+    Ends the program, with a line that says what was expected, when it makes no sense. Raises BadModel.
+    """
+    parser = _parser()
+    known, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.error(_unrecognized(unknown, parser))
+    positions = ModelConfig.read(known.model).max_positions
+    if (known.max_model_len or 0) > positions:
+        raise BadModel(
+            f"--max-model-len {known.max_model_len} is more than the model has positions: {positions}"
+        )
+    return Settings(
+        model=Path(known.model),
+        served_name=known.served_model_name or known.model,
+        host=known.host,
+        port=known.port,
+        block_size=known.block_size,
+        max_model_len=known.max_model_len or positions,
+        blocks=known.num_gpu_blocks_override,
+        max_num_seqs=known.max_num_seqs,
+        max_num_batched_tokens=known.max_num_batched_tokens,
+        tensor_ranks=known.tensor_parallel_size,
+        data_ranks=known.data_parallel_size,
+        kv_transfer_config=known.kv_transfer_config,
+        prefix_caching=known.enable_prefix_caching,
+        prompt_tokens_details=known.enable_prompt_tokens_details,
+        api_key=known.api_key or environment.get("VLLM_API_KEY") or None,
+        seed=known.seed,
+        prefill_time=known.prefill_time,
+        decode_time=known.decode_time,
+        transfer_time=known.transfer_time,
+        side_host=environment.get("VLLM_NIXL_SIDE_CHANNEL_HOST") or "127.0.0.1",
+        side_port=_port(parser, environment, "VLLM_NIXL_SIDE_CHANNEL_PORT", 5600),
+        bootstrap_port=_port(parser, environment, "VLLM_MOONCAKE_BOOTSTRAP_PORT", 8998),
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage of all flags before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (all flags: --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="pdtest.embedded.engine",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    model = parser.add_argument_group("model and API")
+    model.add_argument("--model", required=True, metavar="DIR", help="directory with a config.json")
+    model.add_argument("--served-model-name", metavar="NAME", help="what the API calls it (default: DIR)")
+    model.add_argument("--max-model-len", type=_count, metavar="N", help="longest prompt and answer together")
+    model.add_argument("--host", default="127.0.0.1", help="listen on (default %(default)s)")
+    model.add_argument("--port", type=_port_number, default=8000, help="listen on (default %(default)s)")
+    model.add_argument("--api-key", metavar="KEY", help="clients must send it as a bearer token")
+    model.add_argument(
+        "--enable-prompt-tokens-details", action="store_true", help="usage tells how many tokens were cached"
+    )
+    model.add_argument(
+        "--seed", type=int, default=0, help="of sampling, for requests without a seed (default %(default)s)"
+    )
+    cache = parser.add_argument_group("KV cache and scheduling")
+    cache.add_argument(
+        "--block-size", type=_count, default=16, metavar="N", help="tokens per block (default 16)"
+    )
+    cache.add_argument(
+        "--num-gpu-blocks-override",
+        type=_count,
+        default=BLOCKS,
+        metavar="N",
+        help=f"blocks per data-parallel rank (default {BLOCKS})",
+    )
+    cache.add_argument(
+        "--enable-prefix-caching",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="find prompts' beginnings that were computed before (default: on)",
+    )
+    cache.add_argument(
+        "--max-num-seqs",
+        type=_count,
+        default=256,
+        metavar="N",
+        help="sequences computed at once (default 256)",
+    )
+    cache.add_argument(
+        "--max-num-batched-tokens",
+        type=_count,
+        default=256,
+        metavar="N",
+        help="tokens per step: longer prompts are computed in chunks (default 256: a step of about 20 ms)",
+    )
+    ranks = parser.add_argument_group("ranks and transfer")
+    ranks.add_argument(
+        "--tensor-parallel-size", type=_count, default=1, metavar="N", help="ranks that share the KV heads"
+    )
+    ranks.add_argument(
+        "--data-parallel-size", type=_count, default=1, metavar="N", help="ranks with a KV cache of their own"
+    )
+    ranks.add_argument(
+        "--kv-transfer-config",
+        type=_json_object,
+        metavar="JSON",
+        help="kv_connector and its options, as vLLM's",
+    )
+    slow = parser.add_argument_group("slowness, for tests of timing")
+    slow.add_argument(
+        "--prefill-time", type=_seconds, default=0.0, metavar="S", help="seconds more per prompt"
+    )
+    slow.add_argument(
+        "--decode-time", type=_seconds, default=0.0, metavar="S", help="seconds more per step that decodes"
+    )
+    slow.add_argument(
+        "--transfer-time", type=_seconds, default=0.0, metavar="S", help="seconds more per transfer"
+    )
+    return parser
+
+
+def _unrecognized(unknown: Sequence[str], parser: argparse.ArgumentParser) -> str:
+    flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001 - no public way
+    wrong = next((one for one in unknown if one.startswith("-")), unknown[0]).partition("=")[0]
+    near = difflib.get_close_matches(wrong.replace("_", "-"), flags, n=1, cutoff=0.0)
+    return f"unrecognized arguments: {' '.join(unknown)}; the nearest to {wrong} is {near[0]}"
+
+
+def _port(parser: argparse.ArgumentParser, environment: Mapping[str, str], name: str, default: int) -> int:
+    try:
+        return _port_number(environment.get(name) or str(default))
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"environment variable {name}: {error}")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1, got {text!r}")
+    return int(text)
+
+
+def _port_number(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 1 << 16:
+        raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, got {text!r}")
+    return value
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r} ({error})") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r}")
+    return value
