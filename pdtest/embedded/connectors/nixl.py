@@ -34,7 +34,7 @@ _HANDSHAKE_S = 5.0
 _TRANSFER_S = 60.0
 
 #: What goes wrong with peers; ValueError: texts from parameters that no address or message can be made of.
-_TROUBLE = (OSError, RemoteError, Unreachable, ValueError)
+TROUBLE = (OSError, RemoteError, Unreachable, ValueError)
 
 
 class NixlConnector:
@@ -61,7 +61,7 @@ class NixlConnector:
             # vLLM 0.32: nixl/base_worker.py, _lease_extension; base_scheduler.py, _heartbeat_interval.
             extension_s=lease_s * 2 / 3,
             ranks=len(host.memories),
-            release=host.release,
+            release=self._release,
             expired=self._expired,
         )
         self._awaited = Awaited(over=self._over, alive=self._alive, heartbeat_s=self._heartbeat_s(lease_s))
@@ -100,7 +100,7 @@ class NixlConnector:
         held = self._held(params)
         if params is None or held is None:
             return 0
-        read.block_ids(params, "remote_block_ids")
+        self._check(params)
         promised = max(len(sequence.prompt) - cached, 0)
         if promised:
             self._awaited.add(sequence.id, sequence.request_id, held)
@@ -118,7 +118,7 @@ class NixlConnector:
         try:
             async with asyncio.timeout(self._transfer_s):
                 await self._bring(sequence, held, cached, promised)
-        except (*_TROUBLE, LoadFailed) as problem:
+        except (*TROUBLE, LoadFailed) as problem:
             self._metrics.transfer_failed()
             self._awaited.settle(sequence.id, failed=True)
             reason = str(problem) or f"nothing came for {self._transfer_s:g} s"
@@ -143,8 +143,11 @@ class NixlConnector:
             return Handover()
         blocks = self._blocks(sequence, sequence.computed)
         if blocks:
-            self._leases.hold(sequence.id)
+            self._hold(sequence, blocks)
         return Handover(params=self._handover(sequence, blocks), hold=bool(blocks))
+
+    def _hold(self, sequence: EngineSequence, blocks: Sequence[int]) -> None:  # noqa: ARG002 - for push
+        self._leases.hold(sequence.id)
 
     def _lease_s(self, extra: Mapping[str, Any]) -> float:
         return seconds(extra, "kv_lease_duration", _LEASE_S)
@@ -168,6 +171,10 @@ class NixlConnector:
             ),
             remote_id=read.text(params, "remote_request_id"),
         )
+
+    def _check(self, params: Mapping[str, Any]) -> None:
+        """What else must be in decode's parameters. Raises BadParams."""
+        read.block_ids(params, "remote_block_ids")
 
     def _ranks_there(self, params: Mapping[str, Any]) -> int | None:
         return read.count(params, "tp_size", least=1)
@@ -251,7 +258,7 @@ class NixlConnector:
                     await peer.channels[share.remote].call(
                         "notify", request_id=held.remote_id, consumers=consumers[share.remote]
                     )
-        except _TROUBLE as problem:
+        except TROUBLE as problem:
             self._metrics.notification_failed()
             _log.warning("%s was not told that %s is over: %s", held.address, held.remote_id, problem)
 
@@ -260,7 +267,7 @@ class NixlConnector:
             async with asyncio.timeout(self._transfer_s):
                 peer = await self._peers.reach(address)
                 await peer.channels[0].call("heartbeat", request_ids=list(remote_ids))
-        except _TROUBLE as problem:
+        except TROUBLE as problem:
             _log.info("no heartbeat to %s: %s", address, problem)
 
     # Prefill.
@@ -295,6 +302,9 @@ class NixlConnector:
             await asyncio.sleep(max(self._host.transfer_delay_s, asked["delay_s"]))
             heads = Heads(first=asked["first_head"], count=asked["heads"])
             return self._host.memories[rank].read(asked["blocks"], heads)
+
+    def _release(self, sequence_id: str) -> None:
+        self._host.release(sequence_id)
 
     def _expired(self, sequence_id: str) -> None:
         self._metrics.lease_expired()

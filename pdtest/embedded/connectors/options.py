@@ -10,7 +10,7 @@ class BadConfig(ValueError):
     """A --kv-transfer-config that cannot be used; the engine does not start."""
 
     def __init__(self, field: str, expected: str, seen: object) -> None:
-        super().__init__(f"--kv-transfer-config: {field}: expected {expected}, got {seen!r}")
+        super().__init__(f"{field}: expected {expected}, got {seen!r}")
 
 
 def extra_config(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -26,6 +26,12 @@ def _nixl(config: Mapping[str, Any], host: Host) -> Connector:
     return NixlConnector(config, host)
 
 
+def _nixl_push(config: Mapping[str, Any], host: Host) -> Connector:
+    from pdtest.embedded.connectors.nixl_push import NixlPushConnector
+
+    return NixlPushConnector(config, host)
+
+
 def _ascend(config: Mapping[str, Any], host: Host) -> Connector:
     from pdtest.embedded.connectors.ascend import MooncakeConnectorV1
 
@@ -50,4 +56,5 @@ _CONNECTORS: Mapping[str, Callable[[Mapping[str, Any], Host], Connector]] = {
     "MooncakeConnectorV1": _ascend,
     "MultiConnector": _multi,
     "NixlConnector": _nixl,
+    "NixlPushConnector": _nixl_push,
 }

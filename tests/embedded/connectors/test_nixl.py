@@ -254,10 +254,10 @@ async def test_a_lease_that_nobody_uses_expires(started: Started) -> None:
 
 
 async def test_heartbeats_keep_a_lease(started: Started) -> None:
-    both = await pair(started, kv_lease_duration=0.3)
+    both = await pair(started, kv_lease_duration=1.5)
     sequence = make_sequence(10, params=both.prefilled(), blocks=HERE)
     both.decode.queued(sequence)
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(3.0)
     assert both.there.released == []
     assert await both.decode.match(sequence, 0) == 10
     await both.decode.load(sequence, 0, 10)
