@@ -202,7 +202,7 @@ class _Journey:
     async def to_prefill(self) -> Params | None:
         prefill, _ = self._meet()
         sent = self._contract.params_for_prefill()
-        request, name = self._request.for_prefill(), self._request_id
+        request, name = self._for_prefill(), self._request_id
         answer = await prefill.generate(request, kv_transfer_params=sent, request_id=name)
         introduced = await self._introduced(prefill)
         known = answer.kv_transfer_params if introduced is None else {**(sent or {}), **introduced}
@@ -219,7 +219,7 @@ class _Journey:
 
     async def _prefill_first(self, prefill: Endpoint, decode: Endpoint) -> None:
         first = self._review(Leg.TO_PREFILL, self._contract.params_for_prefill())
-        hop = await self._hop("prefill", prefill, self._request.for_prefill(), first)
+        hop = await self._hop("prefill", prefill, self._for_prefill(), first)
         if hop.error is not None:
             self.ending = Ending.PREFILL_FAILED
             return
@@ -236,7 +236,7 @@ class _Journey:
             return
         second = self._for_decode({**(first or {}), **(introduced or {})})
         legs = (
-            asyncio.create_task(self._hop("prefill", prefill, self._request.for_prefill(), first)),
+            asyncio.create_task(self._hop("prefill", prefill, self._for_prefill(), first)),
             asyncio.create_task(self._hop("decode", decode, self._request, second)),
         )
         try:
@@ -254,6 +254,9 @@ class _Journey:
     async def _introduced(self, prefill: Endpoint) -> Params | None:
         introduction = self._contract.introduction
         return None if introduction is None else await prefill.introduced(introduction)
+
+    def _for_prefill(self) -> Request:
+        return self._request.for_prefill(min_tokens=self._contract.prefill_min_tokens)
 
     def _for_decode(self, known: Params | None) -> Params | None:
         params: Params | None = self._contract.params_for_decode(known)

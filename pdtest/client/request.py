@@ -83,18 +83,18 @@ class Request:
             body["stream_options"] = {"include_usage": True}
         return {**body, **self.extra}
 
-    def for_prefill(self) -> Self:
+    def for_prefill(self, *, min_tokens: int = 0) -> Self:
         """The prefill leg: one token, not streamed; the rest as it is.
 
         As the proxies do it (vLLM's toy proxy): ``max_completion_tokens`` becomes 1 where it is
-        used, ``min_tokens`` and ``stream_options`` would contradict and are dropped.
+        used, ``stream_options`` would contradict and is dropped, and so is the request's own ``min_tokens``.
         """
         extra = {key: value for key, value in self.extra.items() if key not in _NOT_FOR_PREFILL}
         if "max_completion_tokens" in extra:
             extra["max_completion_tokens"] = 1
         # One prefill serves all choices. The toy proxy keeps n, and the blocks of all but the last choice
         # then wait for a decode that never asks, until their lease ends (vLLM 0.32).
-        return replace(self, max_tokens=1, min_tokens=0, n=1, stream=False, extra=extra)
+        return replace(self, max_tokens=1, min_tokens=min_tokens, n=1, stream=False, extra=extra)
 
     def digest(self) -> str:
         """SHA-256 of what is asked. Equal for requests that must get equal answers.

@@ -17,6 +17,7 @@ from pdtest.client.handoff import Handoff, Hop
 from pdtest.client.request import Request
 from pdtest.cluster.cluster import Cluster
 from pdtest.environment.schema import Role
+from pdtest.wire.registry import contract_for
 
 _HEAD = """\
 #!/usr/bin/env bash
@@ -92,6 +93,11 @@ class Replay:
             variables[name] = variable
         return variables
 
+    @cached_property
+    def _min_tokens(self) -> int:
+        """What the contract has the request to prefill ask for at least."""
+        return contract_for(self.cluster.environment.connector.contract).prefill_min_tokens
+
     def _addresses(self) -> Iterator[str]:
         for name, member in self.cluster.members.items():
             variable, key = self._variables[name], member.placement.member.api_key_env
@@ -100,7 +106,8 @@ class Replay:
 
     def _handoff(self, directory: Path, number: int, handoff: Handoff) -> Iterator[str]:
         yield f"\n# handoff {number}: {handoff.request_id}, route {handoff.route}, {handoff.ending}"
-        for hop, request in _hops(handoff):
+        to_prefill = handoff.request.for_prefill(min_tokens=self._min_tokens)
+        for hop, request in _hops(handoff, to_prefill):
             body = request.body(self.cluster.environment.model.name)
             if hop.sent is not None:
                 body["kv_transfer_params"] = dict(hop.sent)
@@ -109,9 +116,7 @@ class Replay:
             if hop is handoff.decode and prefill and prefill.answered is not None and not handoff.tampered:
                 # Block ids and engine ids of a new run are new: hand over what prefill answers now.
                 fresh = f"{file}.now"
-                words = map(
-                    shlex.quote, (_answer(number, prefill.member, handoff.request.for_prefill()), file, fresh)
-                )
+                words = map(shlex.quote, (_answer(number, prefill.member, to_prefill), file, fresh))
                 yield f"hand_over {' '.join(words)} && \\"
                 file = fresh
             yield self._post(number, hop.member, request, handoff.request_id, file)
@@ -127,9 +132,9 @@ class Replay:
         return f'post "${variable}_URL" "${variable}_KEY" {words}'
 
 
-def _hops(handoff: Handoff) -> Iterator[tuple[Hop, Request]]:
+def _hops(handoff: Handoff, to_prefill: Request) -> Iterator[tuple[Hop, Request]]:
     if handoff.prefill:
-        yield handoff.prefill, handoff.request.for_prefill()
+        yield handoff.prefill, to_prefill
     for hop in (handoff.decode, handoff.proxy):
         if hop:
             yield hop, handoff.request

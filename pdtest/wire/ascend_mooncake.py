@@ -69,6 +69,7 @@ class AscendMooncakeContract(SingleContract):
     """vllm-ascend's MooncakeConnectorV1. It says nothing of blocks that nobody came for."""
 
     name = "ascend-mooncake"
+    prefill_min_tokens = 1  # as vllm-ascend's load-balance proxy has it
     evidence = _EVIDENCE
     tampers = NIXL_TAMPERS
     to_prefill = HOLD

@@ -158,6 +158,14 @@ class Contract(Protocol):
         ...
 
     @property
+    def prefill_min_tokens(self) -> int:
+        """``min_tokens`` of the request to prefill.
+
+        1 where prefill gives up the blocks of a prompt whose first token ends the answer: then none does.
+        """
+        ...
+
+    @property
     def evidence(self) -> Evidence:
         """Which counters tell that KV arrived, that a transfer failed, that a lease ran out."""
         ...

@@ -79,9 +79,13 @@ def _introduced(bootstrap: str, said: Any) -> Params:
 
 
 class MooncakeContract(SingleContract):
-    """vLLM's MooncakeConnector. Prefill answers no parameters."""
+    """vLLM's MooncakeConnector. Prefill answers no parameters.
+
+    It lets the blocks go, and decode wait in vain, when the finish reason is not length.
+    """
 
     name = "mooncake"
+    prefill_min_tokens = 1
     order = Order.TOGETHER
     introduction = Introduction(port="bootstrap", path="/query", read=_introduced)
     evidence = _EVIDENCE

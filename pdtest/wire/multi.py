@@ -79,6 +79,11 @@ class MultiContract:
         return self.leader.introduction
 
     @property
+    def prefill_min_tokens(self) -> int:
+        """The most that a child wants."""
+        return max(child.prefill_min_tokens for child in self.children)
+
+    @property
     def evidence(self) -> Evidence:
         """What holds whichever child loads. For bytes and transfers, ask the carrier's evidence."""
         every = [child.evidence for child in self.children]

@@ -19,6 +19,7 @@ class SingleContract:
     order: Order = Order.PREFILL_FIRST
     obstacle: str | None = None
     introduction: Introduction | None = None
+    prefill_min_tokens: int = 0
     tampers: tuple[Tamper, ...] = ()
     to_prefill: tuple[Field, ...] = ()
     from_prefill: tuple[Field, ...] = ()

@@ -217,6 +217,7 @@ async def test_legs_that_go_together_share_an_id_and_decode_is_told_who_has_the_
         "remote_engine_id": "engine-0",
         "remote_bootstrap_addr": double.url,
     }
+    assert [body["min_tokens"] for _, _, body in double.seen if body["max_tokens"] == 1] == [1]
     assert {headers["x-request-id"] for _, headers, _ in double.seen} == {"mine"}
     assert [review.leg for review in handoff.reviews] == list(Leg)
     assert handoff.breaches == ()
