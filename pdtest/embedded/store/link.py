@@ -70,11 +70,15 @@ class Link:
             await registration.channel.close()
 
     async def ask(self, method: str, **arguments: Any) -> tuple[Registration, Any]:
-        """The answer, and the registration under which what it began goes on. Raises StoreError."""
+        """The answer, and the registration under which what it began goes on. Raises StoreError.
+
+        Asked once more, newly registered, when the tie turns out to have broken: what was begun under the
+        former registration is undone by the meta process.
+        """
         registration = await self._registered()
         try:
             return registration, await self.ask_as(registration, method, **arguments)
-        except _Forgotten:
+        except _Broken:
             registration = await self._registered()
             return registration, await self.ask_as(registration, method, **arguments)
 
@@ -86,16 +90,16 @@ class Link:
                 return await channel.call(method, client=registration.client, **arguments)
         except RemoteError as error:
             kind, _, message = str(error).partition(": ")
-            if kind == "UnknownClient":
-                channel.hang_up()
-                await channel.wait_closed()
-                raise _Forgotten(
-                    f"the store at {self.host}:{self.port} gave this client up: {message}"
+            if kind != "UnknownClient":
+                raise StoreError(
+                    f"the store at {self.host}:{self.port} refused {method!r}: {error}"
                 ) from error
-            raise StoreError(f"the store at {self.host}:{self.port} refused {method!r}: {error}") from error
+            await channel.close()
+            raise _Broken(f"the store at {self.host}:{self.port} gave this client up: {message}") from error
+        except ConnectionError as error:
+            raise _Broken(str(self._unreachable(error))) from error
         except OSError as error:
-            channel.hang_up()
-            await channel.wait_closed()
+            await channel.close()
             raise self._unreachable(error) from error
 
     async def _registered(self) -> Registration:
@@ -134,5 +138,5 @@ class Link:
         )
 
 
-class _Forgotten(StoreUnreachable):
-    """The meta process is there but does not know this registration (any more)."""
+class _Broken(StoreUnreachable):
+    """The registration is void: the connection broke, or the meta process does not know it (any more)."""
