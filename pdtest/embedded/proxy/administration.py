@@ -1,0 +1,135 @@
+"""Endpoints about the proxy itself: health, figures, instances, and the metaserver."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from http import HTTPStatus
+from secrets import compare_digest
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from pdtest.embedded.proxy.errors import Failure, described
+from pdtest.embedded.proxy.instances import Instance, Side, is_address
+from pdtest.embedded.proxy.legs import BROKEN, LegFailed
+from pdtest.embedded.proxy.metrics import exposition, stats
+from pdtest.embedded.proxy.proxy import Proxy
+from pdtest.embedded.proxy.relay import body_of
+
+
+class Administration:
+    """The handlers, over one proxy. What they raise as Failure becomes an error in OpenAI's shape."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self._pool = proxy.pool
+
+    async def health(self, _: Request) -> Response:
+        """200 when there is an instance of each side to use, as the load-balancing proxies count them."""
+        usable = {f"{side}_instances": len(self._pool.usable(side)) for side in Side}
+        if all(usable.values()):
+            return JSONResponse({"status": "ok", **usable})
+        out = {instance.address: instance.out for instance in self._pool if instance.out is not None}
+        return JSONResponse({"status": "unavailable", **usable, "out": out}, HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def models(self, request: Request) -> Response:
+        """What an instance answers. Raises Failure."""
+        side = Side.DECODE if self._pool.usable(Side.DECODE) else Side.PREFILL
+        instance, *_ = self._proxy.dispatcher.require(side)
+        key = self._proxy.settings.key
+        authorization = request.headers.get("authorization") or (f"Bearer {key}" if key else None)
+        headers = {"Authorization": authorization} if authorization else {}
+        try:
+            async with self._proxy.session.get(instance.url("/v1/models"), headers=headers) as answer:
+                return Response(await answer.read(), answer.status, media_type=answer.content_type)
+        except BROKEN as error:
+            raise LegFailed(instance, f"did not tell its models ({described(error)})").failure from error
+
+    async def stats(self, _: Request) -> Response:
+        """For people."""
+        return JSONResponse(stats(self._pool, self._proxy.requests))
+
+    async def metrics(self, _: Request) -> Response:
+        """For Prometheus."""
+        return PlainTextResponse(
+            exposition(self._pool, self._proxy.requests), media_type="text/plain; version=0.0.4"
+        )
+
+    async def instances(self, _: Request) -> Response:
+        """Both lists; those that are out are among them."""
+        return JSONResponse(self._listed())
+
+    async def add_instances(self, request: Request) -> Response:
+        """They are used once they answer GET /health. Raises Failure."""
+        side, addresses, ports = await self._named(request)
+        for address, port in zip(addresses, ports, strict=True):
+            self._pool.add(Instance(side=side, address=address, bootstrap_port=port))
+        return JSONResponse(self._listed())
+
+    async def remove_instances(self, request: Request) -> Response:
+        """They get nothing more; what they are doing goes on. Raises Failure."""
+        side, addresses, _ = await self._named(request)
+        for address in addresses:
+            instance = self._pool.find(side, address)
+            if instance is None:
+                raise Failure(HTTPStatus.NOT_FOUND, f"there is no {side} instance {address}")
+            self._pool.remove(instance)
+        return JSONResponse(self._listed())
+
+    async def metaserver(self, request: Request) -> Response:
+        """Decode's report; answered when prefill is through, so that decode hears of a failure.
+
+        Raises Failure.
+        """
+        params = await self._object(request)
+        named = params.get("request_id")
+        meeting = self._proxy.metaserver.find(named) if isinstance(named, str) else None
+        if meeting is None or meeting.leg is None:
+            raise Failure(HTTPStatus.NOT_FOUND, f"no request {named!r} waits for a report")
+        meeting.report(params)
+        await asyncio.wait((meeting.leg,))
+        if meeting.leg.cancelled():
+            raise Failure(HTTPStatus.BAD_GATEWAY, f"nobody waits for {named} any more")
+        if (error := meeting.leg.exception()) is not None:
+            raise Failure(HTTPStatus.BAD_GATEWAY, f"prefill of {named} failed: {error}")
+        return JSONResponse({"status": "ok"})
+
+    def _listed(self) -> dict[str, list[str]]:
+        return {f"{side}_instances": [one.address for one in self._pool.of(side)] for side in Side}
+
+    async def _named(self, request: Request) -> tuple[Side, list[str], list[int | None]]:
+        key = self._proxy.settings.instances_key
+        given = request.headers.get("x-api-key", "")
+        if key and not compare_digest(key.encode(), given.encode()):
+            raise Failure(HTTPStatus.UNAUTHORIZED, "x-api-key is not the --instances-key of this proxy")
+        body = await self._object(request)
+        if body.get("type") not in list(Side):
+            raise Failure(
+                HTTPStatus.BAD_REQUEST, f"type: expected prefill or decode, seen {body.get('type')!r}"
+            )
+        named = body.get("instances", body.get("instance"))
+        addresses = [named] if isinstance(named, str) else named
+        if not isinstance(addresses, list) or not all(_is_address(one) for one in addresses):
+            raise Failure(HTTPStatus.BAD_REQUEST, f'instances: expected ["host:port", ...], seen {named!r}')
+        ports = body.get("bootstrap_ports") or [None] * len(addresses)
+        if not isinstance(ports, list) or len(ports) != len(addresses):
+            raise Failure(
+                HTTPStatus.BAD_REQUEST, "bootstrap_ports: expected one per instance, or none at all"
+            )
+        return Side(body["type"]), addresses, ports
+
+    async def _object(self, request: Request) -> dict[str, Any]:
+        content = await body_of(request.receive, self._proxy.settings.most_bytes)
+        try:
+            body = json.loads(content or b"")
+        except ValueError as error:
+            raise Failure(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from error
+        if not isinstance(body, dict):
+            raise Failure(HTTPStatus.BAD_REQUEST, f"expected a JSON object, seen a {type(body).__name__}")
+        return body
+
+
+def _is_address(one: Any) -> bool:
+    return isinstance(one, str) and is_address(one)

@@ -1,0 +1,1 @@
+"""What each connector wants a proxy to do, one file per contract."""

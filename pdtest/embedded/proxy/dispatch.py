@@ -1,0 +1,52 @@
+"""Chooses instances and books what they are given."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection
+
+from pdtest.embedded.proxy.errors import NoneLeft
+from pdtest.embedded.proxy.instances import Instance, Pool, Side
+from pdtest.embedded.proxy.policies import Policy
+from pdtest.embedded.proxy.request import ClientRequest
+from pdtest.embedded.proxy.work import Work
+
+
+class Dispatcher:
+    """The pool, seen through a policy."""
+
+    def __init__(self, pool: Pool, policy: Policy) -> None:
+        self.pool = pool
+        self._policy = policy
+        self._turns = itertools.count(1)
+
+    def choose(self, side: Side, request: ClientRequest, without: Collection[Instance] = ()) -> Instance:
+        """An instance of ``side`` that can be used and is not in ``without``. Raises NoneLeft."""
+        candidates = self.require(side, without)
+        choose = self._policy.prefill if side is Side.PREFILL else self._policy.decode
+        chosen = choose(candidates, request)
+        chosen.turn = next(self._turns)
+        return chosen
+
+    def require(self, side: Side, without: Collection[Instance] = ()) -> list[Instance]:
+        """Those that could be chosen. Raises NoneLeft when there are none."""
+        candidates = [instance for instance in self.pool.usable(side) if instance not in without]
+        if not candidates:
+            raise NoneLeft(side, self._why(side, without))
+        return candidates
+
+    def begin(self, instance: Instance, request: ClientRequest) -> Work:
+        """Book one leg of ``request``."""
+        work = Work(instance, request.prompt_tokens, self._policy.ended)
+        self._policy.began(work)
+        return work
+
+    def _why(self, side: Side, without: Collection[Instance]) -> str:
+        known = self.pool.of(side)
+        if not known:
+            return "there is none; add one with POST /instances/add, or let it register"
+        return "; ".join(
+            f"{instance.address}: {instance.out or 'it failed this request'}"
+            for instance in known
+            if instance.out is not None or instance in without
+        )

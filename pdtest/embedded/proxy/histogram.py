@@ -1,0 +1,32 @@
+"""Seconds, counted in buckets, as Prometheus has them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+
+#: Upper bounds, seconds.
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+@dataclass(kw_only=True, eq=False)
+class Histogram:
+    """How often which duration was seen. ``counts`` has one more entry than `BOUNDS`, for the rest."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    total: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more."""
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.total += seconds
+
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return sum(self.counts)
+
+    @property
+    def mean(self) -> float | None:
+        """Their mean, seconds; None when there were none."""
+        return self.total / self.count if self.count else None

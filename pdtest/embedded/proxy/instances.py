@@ -1,0 +1,117 @@
+"""The instances that requests are sent to, what each is doing, and which can be used."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pdtest.embedded.proxy.histogram import Histogram
+
+
+class Side(StrEnum):
+    """What an instance does for a request."""
+
+    PREFILL = "prefill"
+    DECODE = "decode"
+
+
+@dataclass(kw_only=True, eq=False)
+class Instance:
+    """One engine.
+
+    ``out`` says why it is left out, and is None while it is used. ``lives`` counts how often it came (back)
+    in: what was learned of it before may not hold any more. ``turn`` is the last time that it was chosen,
+    in requests. ``kv_length`` is the sum of the lengths in flight, tokens. ``legs`` are the durations of
+    finished requests; ``first_chunks``, of decode only, the times until an answer began.
+    """
+
+    side: Side
+    address: str
+    bootstrap_port: int | None = None
+    zmq_address: str | None = None
+    out: str | None = "it has not answered GET /health yet"
+    lives: int = 0
+    turn: int = 0
+    in_flight: int = 0
+    kv_length: int = 0
+    done: int = 0
+    failed: int = 0
+    aborted: int = 0
+    legs: Histogram = field(default_factory=Histogram)
+    first_chunks: Histogram = field(default_factory=Histogram)
+
+    def url(self, path: str) -> str:
+        """Of one of its endpoints."""
+        return f"http://{self.address}{path}"
+
+    @property
+    def host(self) -> str:
+        """The address without the port, as it stands in a URL."""
+        return self.address.rpartition(":")[0]
+
+
+class Pool:
+    """All instances. ``on_out`` is told of each that has to be watched until it is back."""
+
+    def __init__(self) -> None:
+        self._instances: dict[tuple[Side, str], Instance] = {}
+        self.on_out: Callable[[Instance], None] = lambda _: None
+
+    def __iter__(self) -> Iterator[Instance]:
+        return iter(tuple(self._instances.values()))
+
+    def __contains__(self, instance: Instance) -> bool:
+        return self._instances.get((instance.side, instance.address)) is instance
+
+    def of(self, side: Side) -> list[Instance]:
+        """Every instance of one side, in the order in which they were added."""
+        return [instance for instance in self._instances.values() if instance.side is side]
+
+    def usable(self, side: Side) -> list[Instance]:
+        """Those that requests may be sent to."""
+        return [instance for instance in self.of(side) if instance.out is None]
+
+    def find(self, side: Side, address: str) -> Instance | None:
+        """The instance of that address, or None."""
+        return self._instances.get((side, address))
+
+    def add(self, instance: Instance) -> Instance:
+        """Take one more, or give the one that is there already under this address."""
+        known = self._instances.setdefault((instance.side, instance.address), instance)
+        if known is instance and instance.out is not None:
+            self.on_out(instance)
+        return known
+
+    def remove(self, instance: Instance) -> None:
+        """Send it nothing more. What it is doing goes on."""
+        self._instances.pop((instance.side, instance.address), None)
+
+    def take_out(self, instance: Instance, why: str) -> None:
+        """Leave it out from now on."""
+        watched = instance.out is not None
+        instance.out = why
+        if not watched and instance in self:
+            self.on_out(instance)
+
+    @staticmethod
+    def bring_back(instance: Instance) -> None:
+        """Use it again."""
+        instance.out = None
+        instance.lives += 1
+
+
+def address(host: str, port: int) -> str:
+    """``host:port``, with the brackets that IPv6 needs."""
+    try:
+        bare = ipaddress.ip_address(host)
+    except ValueError:
+        return f"{host}:{port}"
+    return f"[{host}]:{port}" if bare.version == 6 else f"{host}:{port}"  # noqa: PLR2004
+
+
+def is_address(text: str) -> bool:
+    """Whether ``text`` is ``host:port``."""
+    host, colon, port = text.rpartition(":")
+    return bool(host and colon) and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16

@@ -1,0 +1,89 @@
+"""What a client asked for, and the two bodies that are made of it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from pdtest.embedded.proxy.errors import Failure
+
+#: They would contradict a single token that is not streamed.
+_NOT_FOR_PREFILL = ("stream_options", "min_tokens", "kv_transfer_params")
+_ONE = ("max_completion_tokens", "n")
+
+
+@dataclass(kw_only=True, eq=False)
+class ClientRequest:
+    """A request for tokens.
+
+    ``request_id`` is the client's, or a new one. ``prompt_tokens`` is an estimate until an engine has
+    counted.
+    """
+
+    path: str
+    body: Mapping[str, Any]
+    request_id: str
+    authorization: str | None = None
+    prompt_tokens: int = 0
+
+    @classmethod
+    def parse(
+        cls, path: str, headers: Iterable[tuple[bytes, bytes]], content: bytes, *, key: str | None
+    ) -> ClientRequest:
+        """Out of a request's parts. ``key`` stands in where the client brings none. Raises Failure, 400."""
+        named = dict(headers)
+        authorization = named.get(b"authorization", b"").decode("latin-1")
+        if not authorization and key:
+            authorization = f"Bearer {key}"
+        return cls(
+            path=path,
+            body=_object(content),
+            request_id=named.get(b"x-request-id", b"").decode("latin-1") or uuid.uuid4().hex,
+            authorization=authorization or None,
+        )
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer is to come in events."""
+        return bool(self.body.get("stream"))
+
+    def headers(self, request_id: str) -> dict[str, str]:
+        """What an instance gets beside the body."""
+        headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
+        if self.authorization is not None:
+            headers["Authorization"] = self.authorization
+        return headers
+
+    def for_prefill(self, params: Mapping[str, Any] | None, *, min_tokens: int = 0) -> bytes:
+        """One token, one choice, not streamed, ``min_tokens`` if not 0; the rest as it is."""
+        body = {key: value for key, value in self.body.items() if key not in _NOT_FOR_PREFILL}
+        body |= {key: 1 for key in _ONE if body.get(key) is not None}
+        body |= {"max_tokens": 1, "stream": False}
+        if min_tokens:
+            body["min_tokens"] = min_tokens
+        return _dumps(body, params)
+
+    def for_decode(self, params: Mapping[str, Any] | None) -> bytes:
+        """What the client sent, with the contract's parameters."""
+        return _dumps({key: value for key, value in self.body.items() if key != "kv_transfer_params"}, params)
+
+
+def _dumps(body: dict[str, Any], params: Mapping[str, Any] | None) -> bytes:
+    if params is not None:
+        body["kv_transfer_params"] = params
+    # Escaped to ASCII, so that lone surrogates come through as the client sent them.
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise Failure(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise Failure(HTTPStatus.BAD_REQUEST, f"the body is JSON, but a {type(body).__name__}, not an object")
+    return body
