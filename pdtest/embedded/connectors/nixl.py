@@ -119,7 +119,7 @@ class NixlConnector:
             async with asyncio.timeout(self._transfer_s):
                 await self._bring(sequence, held, cached, promised)
         except (*TROUBLE, LoadFailed) as problem:
-            self._metrics.transfer_failed()
+            self._load_failed()
             self._awaited.settle(sequence.id, failed=True)
             reason = str(problem) or f"nothing came for {self._transfer_s:g} s"
             raise LoadFailed(f"KV of {held.remote_id} from {held.address}: {reason}") from problem
@@ -130,21 +130,26 @@ class NixlConnector:
 
     def finished(self, sequence: EngineSequence) -> Handover:
         """Prefill: hold the blocks for decode. Decode: nothing more is needed of the peer."""
-        params = sequence.kv_transfer_params
-        try:
-            held = self._held(params)
-            is_prefill = read.flag(params, "do_remote_decode")
-        except read.BadParams:
-            return Handover()
-        if not self._awaited.forget(sequence.id) and held is not None:
-            # It was turned away before it was queued; the peer holds blocks all the same.
-            self._background.start(self._over(held))
-        if not is_prefill or sequence.finish not in self.handed_over:
+        if not self._ended(sequence) or sequence.finish not in self.handed_over:
             return Handover()
         blocks = self._blocks(sequence, sequence.computed)
         if blocks:
             self._hold(sequence, blocks)
         return Handover(params=self._handover(sequence, blocks), hold=bool(blocks))
+
+    def _ended(self, sequence: EngineSequence) -> bool:
+        """Decode needs nothing more. Whether it was a prefill for somebody."""
+        params = sequence.kv_transfer_params
+        known = self._awaited.forget(sequence.id)
+        try:
+            held = self._held(params)
+            is_prefill = read.flag(params, "do_remote_decode")
+        except read.BadParams:
+            return False
+        if held is not None and not known:
+            # It was turned away before it was queued; the peer holds blocks all the same.
+            self._background.start(self._over(held))
+        return is_prefill
 
     def _hold(self, sequence: EngineSequence, blocks: Sequence[int]) -> None:  # noqa: ARG002 - for push
         self._leases.hold(sequence.id)
@@ -207,8 +212,14 @@ class NixlConnector:
 
     # Decode.
 
+    async def _reach(self, address: Address) -> Peer:
+        return await self._peers.reach(address)
+
+    def _load_failed(self) -> None:
+        self._metrics.transfer_failed()
+
     async def _bring(self, sequence: EngineSequence, held: Held, cached: int, promised: int) -> None:
-        peer = await self._peers.reach(held.address)
+        peer = await self._reach(held.address)
         local = self._blocks(sequence, cached + promised, cached)
         remote = self._remote_blocks(sequence.kv_transfer_params or {}, cached, promised)
         await together(*(self._read(peer, share, held, local, remote) for share in self._shares(peer)))
@@ -251,7 +262,7 @@ class NixlConnector:
         """Tell every rank there, once for every rank here that reads from it."""
         try:
             async with asyncio.timeout(self._transfer_s):
-                peer = await self._peers.reach(held.address)
+                peer = await self._reach(held.address)
                 pairs = self._shares(peer)
                 consumers = Counter(share.remote for share in pairs)
                 for share in pairs:
@@ -265,7 +276,7 @@ class NixlConnector:
     async def _alive(self, address: Address, remote_ids: Sequence[str]) -> None:
         try:
             async with asyncio.timeout(self._transfer_s):
-                peer = await self._peers.reach(address)
+                peer = await self._reach(address)
                 await peer.channels[0].call("heartbeat", request_ids=list(remote_ids))
         except TROUBLE as problem:
             _log.info("no heartbeat to %s: %s", address, problem)

@@ -50,7 +50,7 @@ class NixlPushConnector(NixlConnector):
     # Decode.
 
     async def _bring(self, sequence: EngineSequence, held: Held, cached: int, promised: int) -> None:
-        peer = await self._peers.reach(held.address)
+        peer = await self._reach(held.address)
         blocks = self._blocks(sequence, cached + promised, cached)
         registration = {
             "request_id": sequence.id,

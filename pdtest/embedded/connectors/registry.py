@@ -32,6 +32,12 @@ def _nixl_push(config: Mapping[str, Any], host: Host) -> Connector:
     return NixlPushConnector(config, host)
 
 
+def _mooncake(config: Mapping[str, Any], host: Host) -> Connector:
+    from pdtest.embedded.connectors.mooncake import MooncakeConnector
+
+    return MooncakeConnector(config, host)
+
+
 def _ascend(config: Mapping[str, Any], host: Host) -> Connector:
     from pdtest.embedded.connectors.ascend import MooncakeConnectorV1
 
@@ -53,6 +59,7 @@ def _store(config: Mapping[str, Any], host: Host) -> Connector:
 # Each is imported when it is asked for: an engine starts faster without the others.
 _CONNECTORS: Mapping[str, Callable[[Mapping[str, Any], Host], Connector]] = {
     "AscendStoreConnector": _store,
+    "MooncakeConnector": _mooncake,
     "MooncakeConnectorV1": _ascend,
     "MultiConnector": _multi,
     "NixlConnector": _nixl,
