@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
 import pytest
+
+#: Where pytest's settings may be, and how their section begins there.
+_SETTINGS: Final = {
+    "pytest.ini": "[pytest]",
+    ".pytest.ini": "[pytest]",
+    "pyproject.toml": "[tool.pytest",
+    "tox.ini": "[pytest]",
+    "setup.cfg": "[tool:pytest]",
+}
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -46,3 +59,25 @@ def add_options(parser: pytest.Parser) -> None:
         help="further directories with environment files",
         default=[],
     )
+
+
+def refuse_misread_file(config: pytest.Config) -> None:
+    """``--env FILE`` must not move pytest's root directory to where that file lies.
+
+    pytest looks for its settings before it knows our options, takes a path after a space for a test's, and
+    starts looking there. With the file in another tree this project's settings would be passed over.
+    Raises pytest.UsageError.
+    """
+    words = [str(word) for word in config.invocation_params.args]
+    here = config.invocation_params.dir
+    given = [value for option, value in pairwise(words) if option == "--env" and (here / value).is_file()]
+    if given and config.inipath is None and _has_settings(here):
+        raise pytest.UsageError(
+            f"pytest has taken the path in '--env {given[0]}' for that of a test, and {config.rootpath} for "
+            f"the root directory: the settings in {here} do not count\n  next     write --env={given[0]}"
+        )
+
+
+def _has_settings(directory: Path) -> bool:
+    files = ((directory / name, section) for name, section in _SETTINGS.items())
+    return any(file.is_file() and section in file.read_text(encoding="utf-8") for file, section in files)

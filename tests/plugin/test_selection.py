@@ -53,6 +53,20 @@ def test_an_environment_may_be_given_as_a_file_anywhere(three: Project) -> None:
     assert collected(result) == {"mine"}
 
 
+def test_a_file_that_would_hide_the_projects_settings_is_refused(three: Project) -> None:
+    (three.path / "../elsewhere").mkdir(exist_ok=True)
+    file = three.environment("../../elsewhere/mine", marks=["rare"])
+
+    hidden = three.run("--collect-only", "-q", "--env", str(file), env=None)
+    assert hidden.ret == pytest.ExitCode.USAGE_ERROR
+    hidden.stderr.fnmatch_lines(
+        ["*for the root directory: the settings in * do not count*", f"*--env={file}"]
+    )
+
+    seen = three.run("--collect-only", "-q", f"--env={file}", env=None)
+    assert collected(seen) == {"mine"}
+
+
 def test_further_directories_are_searched(three: Project) -> None:
     three.environment("../elsewhere/far")
     three.ini("pdtest_environments = elsewhere")
