@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 
-# The matrices are small: more threads would cost more than they help, and take the cores of other members.
-# numpy's BLAS reads these when it is imported.
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_variable] = "1"
+# numpy and its BLAS read these when they are imported. The matrices are small: more threads would cost more
+# than they help, and take the cores of other members. With huge pages the first token of each layer's KV
+# would take 2 MiB of memory.
+os.environ |= {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMPY_MADVISE_HUGEPAGE": "0",
+}
 
 import logging  # noqa: E402
 import socket  # noqa: E402

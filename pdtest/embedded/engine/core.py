@@ -113,8 +113,8 @@ class Core:
         if needed > there:
             self._fail(
                 record,
-                f"the request needs up to {needed} KV blocks of {self._settings.block_size} tokens, this engine "
-                f"has {there}: ask for fewer tokens, or start it with more (--num-gpu-blocks-override)",
+                f"the request needs up to {needed} KV blocks of {self._settings.block_size} tokens, and there "
+                f"are {there}: ask for fewer tokens, or start the engine with --num-gpu-blocks-override",
                 status=400,
             )
         self._wake.set()

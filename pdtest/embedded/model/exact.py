@@ -52,7 +52,7 @@ LARGEST_WEIGHT: Final = 2.0
 SCORE_UNITS: Final = 2.0**10
 _WEIGHT_UNITS = 2.0**18
 #: exp(-d / SCORE_UNITS) in weight units, for d = 0, 1, ...; the last one is 0 and stands for all beyond.
-_WEIGHTS: Final = np.rint(np.exp(np.arange(13 * int(SCORE_UNITS) + 1) / -SCORE_UNITS) * _WEIGHT_UNITS)
+_WEIGHTS: Final = np.rint(np.exp(np.arange(14 * int(SCORE_UNITS) + 1) / -SCORE_UNITS) * _WEIGHT_UNITS)
 
 #: exp of a difference of logits as exp of its high bits times exp of its low bits, in units of 2^-36.
 _EXP_UNITS = 2.0**36
@@ -133,5 +133,8 @@ def exp_parts(distance: Floats) -> Floats:
 
 def log_softmax(logits: Floats) -> Floats:
     """Natural log-probabilities of one row of logits that are on the grid."""
-    distance = logits.max() - logits
-    return -distance - math.log(float(exp_parts(distance).sum()) / _EXP_UNITS)
+    distance: Floats = logits.max() - logits
+    total = float(exp_parts(distance).sum()) / _EXP_UNITS
+    np.negative(distance, out=distance)
+    distance -= math.log(total)
+    return distance

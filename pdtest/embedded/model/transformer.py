@@ -23,8 +23,8 @@ from pdtest.embedded.model.weights import Weights
 Indices = npt.NDArray[np.intp]
 
 #: Attention is cut into pieces of about so many positions of KV and so many scores, to bound memory.
-_POSITIONS: Final = 1 << 13
-_SCORES: Final = 1 << 17
+_POSITIONS: Final = 1 << 12
+_SCORES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,9 @@ class Transformer:
         self._memories = tuple(memories)
         self._block_size = int(memories[0].kv.shape[3])
         self._group = config.heads // config.kv_heads
+        # Whole blocks of positions are attended to, also where the last one goes beyond the model's.
+        beyond = -config.max_positions % self._block_size
+        self._position = np.pad(weights.position, ((0, 0), (0, beyond)))
         # From q * k to scores in their units.
         self._scale = exact.SCORE_UNITS / float(np.sqrt(config.head_dim))
 
@@ -107,12 +110,14 @@ class Transformer:
         group, dim = self._group, self._config.head_dim
         heads = slice(own.start * group, own.stop * group)
         kv_heads = own.stop - own.start
+        positions = self._position[heads].reshape(kv_heads, 1, group, -1)
         for piece in batch.pieces:
             spans, length = piece.tables.shape[0], piece.positions.shape[1]
             # (S, L, H, D) each.
             keys = cache[0][piece.tables].astype(np.float64).reshape(spans, -1, kv_heads, dim)
             values = cache[1][piece.tables].astype(np.float64).reshape(spans, -1, kv_heads, dim)
             keys_by_head, values_by_head = keys.transpose(0, 2, 3, 1), values.transpose(0, 2, 1, 3)
+            position = positions[..., : keys.shape[1]]
             # Few enough queries at once that their scores stay in the processor's cache.
             step = max(1, _SCORES // (spans * kv_heads * group * keys.shape[1]))
             for first in range(0, length, step):
@@ -123,6 +128,7 @@ class Transformer:
                 scores = asked.reshape(spans, kv_heads, -1, dim) @ keys_by_head
                 scores *= self._scale
                 by_query = scores.reshape(spans, kv_heads, -1, group, scores.shape[-1])
+                by_query += position
                 np.copyto(by_query, -np.inf, where=hidden)
                 shares = exact.attention_weights(scores)
                 sums = shares @ values_by_head

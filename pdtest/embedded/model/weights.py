@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from pdtest.embedded.model.config import ModelConfig
-from pdtest.embedded.model.exact import LARGEST_WEIGHT, UNITS, Floats
+from pdtest.embedded.model.exact import LARGEST_WEIGHT, SCORE_UNITS, UNITS, Floats
 
 # How strongly each part acts: the root mean square of its output for an input of 1. Found by trial, see
 # tests/embedded/model/test_transformer.py for what they must achieve: strong enough that every token of the
@@ -24,6 +24,8 @@ _OUT: Final = 2.0
 _GATE_UP: Final = 1.5
 _DOWN: Final = 1.5
 _HEAD: Final = 3.0
+#: The largest score that a position has of its own.
+_POSITION: Final = 2.0
 
 #: The first tokens are <eos>, <pad>, <bos> (tokenizer.py). Their logits are 0, which a greedy answer does
 #: not choose: answers end where a test wants them to (max_tokens, stop, or logit_bias for <eos>).
@@ -45,13 +47,19 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """All weights. ``cos`` and ``sin``: (positions, head_dim / 2) of the rotary embedding."""
+    """All weights. ``cos`` and ``sin``: (positions, head_dim / 2) of the rotary embedding.
+
+    ``position``: (heads, positions), what is added to the attention scores of a position, in their units.
+    With the rotary embedding alone, keys tell by themselves where they belong: two blocks that are swapped
+    on their way would give the same answer.
+    """
 
     embedding: Floats
     layers: tuple[Layer, ...]
     head: Floats
     cos: Floats
     sin: Floats
+    position: Floats
 
     @classmethod
     def random(cls, config: ModelConfig) -> Weights:
@@ -84,6 +92,9 @@ class Weights:
             head=head,
             cos=cos,
             sin=sin,
+            position=draw.uniform(config.heads * config.max_positions, _POSITION * SCORE_UNITS)
+            .round()
+            .reshape(config.heads, config.max_positions),
         )
 
 
@@ -96,14 +107,17 @@ class _Draw:
 
     def __call__(self, inputs: int, outputs: int, strength: float) -> Floats:
         """For inputs with a root mean square of 1, outputs have one of ``strength``."""
-        self._matrices += 1
-        start = np.uint64((self._seed * 0x9E3779B97F4A7C15 + (self._matrices << 40)) % 2**64)
-        bits = _splitmix(start + np.arange(inputs * outputs, dtype=np.uint64))
-        # 2^53 steps in [-1, 1); a uniform variable there has a root mean square of 1 / sqrt(3).
-        values = (bits >> np.uint64(10)).astype(np.float64) * 2.0**-53 - 1
-        values *= strength * float(np.sqrt(3 / inputs))
+        # A uniform variable in [-1, 1] has a root mean square of 1 / sqrt(3).
+        values = self.uniform(inputs * outputs, strength * float(np.sqrt(3 / inputs)))
         bounded = np.clip(values, -LARGEST_WEIGHT, LARGEST_WEIGHT)
         return np.asarray(np.rint(bounded * UNITS) / UNITS).reshape(inputs, outputs)
+
+    def uniform(self, count: int, largest: float) -> Floats:
+        """Numbers between - ``largest`` and ``largest``."""
+        self._matrices += 1
+        start = np.uint64((self._seed * 0x9E3779B97F4A7C15 + (self._matrices << 40)) % 2**64)
+        bits = _splitmix(start + np.arange(count, dtype=np.uint64))
+        return ((bits >> np.uint64(10)).astype(np.float64) * 2.0**-53 - 1) * largest
 
 
 def _splitmix(
