@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
 
 _log = logging.getLogger(__name__)
@@ -23,6 +23,10 @@ class Background:
         task.add_done_callback(self._ended)
         return task
 
+    def when_done(self, tasks: Collection[asyncio.Task[None]]) -> asyncio.Task[None]:
+        """Done when all of ``tasks`` are. Whoever cancels it does not cancel them."""
+        return self.start(_wait(tuple(tasks)))
+
     async def close(self) -> None:
         """Cancel all, and wait until they are through."""
         tasks = tuple(self._tasks)
@@ -34,6 +38,11 @@ class Background:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("background work failed", exc_info=error)
+
+
+async def _wait(tasks: Collection[asyncio.Task[None]]) -> None:
+    if tasks:
+        await asyncio.wait(tasks)
 
 
 async def together(*parts: Coroutine[Any, Any, None]) -> None:

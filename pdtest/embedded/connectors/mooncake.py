@@ -138,18 +138,17 @@ class MooncakeConnector(NixlPushConnector):
         return Held(address=Address(host=host, port=port, engine_id=engine_id), remote_id=transfer_id)
 
     async def _reach(self, address: Address) -> Peer:
-        known = self._known.get(address.engine_id)
+        engine_id = str(address.engine_id)
+        known = self._known.get(engine_id)
         if known is None:
             url = f"http://{address.host}:{address.port}"
             try:
                 self._known |= addresses(await self._http.get(f"{url}/query"))
             except (HttpFailed, ValueError) as error:
                 raise Unreachable(f"bootstrap server: {error}") from error
-            known = self._known.get(address.engine_id)
+            known = self._known.get(engine_id)
             if known is None:
-                raise Unreachable(
-                    f"remote engine_id {address.engine_id} not found from bootstrap server {url}"
-                )
+                raise Unreachable(f"remote engine_id {engine_id} not found from bootstrap server {url}")
         return await self._peers.reach(known)
 
     def _load_failed(self) -> None:

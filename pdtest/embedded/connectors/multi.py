@@ -5,6 +5,7 @@ Modelled on vLLM 0.32, kv_connector/v1/multi_connector.py.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -115,7 +116,7 @@ class MultiConnector:
         return Handover(
             params=_merged(handovers),
             hold=bool(holders),
-            answer_after=_all_of(waits) if waits else None,
+            answer_after=asyncio.ensure_future(_all_of(waits)) if waits else None,
         )
 
     def _released(self, sequence_id: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pdtest.embedded.channel import Channel, RemoteError
 from pdtest.embedded.connectors.geometry import Geometry
@@ -18,16 +18,18 @@ class Unreachable(Exception):
 class Address:
     """An engine as kv_transfer_params name it. Rank r listens on ``port`` + r.
 
-    ``ranks``: how many the sender said there are; None: as many as the handshake says.
+    ``engine_id`` None: whoever listens there. ``ranks``: how many the sender said there are; None: as many as
+    the handshake says.
     """
 
     host: str
     port: int
-    engine_id: str
+    engine_id: str | None = None
     ranks: int | None = None
 
     def __str__(self) -> str:
-        return f"engine {self.engine_id} at {self.host}:{self.port}"
+        who = "the engine" if self.engine_id is None else f"engine {self.engine_id}"
+        return f"{who} at {self.host}:{self.port}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,7 @@ class Peers:
         place = (address.host, address.port)
         async with self._locks.setdefault(place, asyncio.Lock()):
             known = self._known.get(place)
-            if known is None or not known.is_alive or known.engine_id != address.engine_id:
+            if known is None or not known.is_alive or address.engine_id not in {known.engine_id, None}:
                 known = await self._meet(address)
                 former = self._known.get(place)
                 self._known[place] = known
@@ -89,9 +91,10 @@ class Peers:
         channels: list[Channel] = []
         try:
             async with asyncio.timeout(self._timeout_s):
-                ranks = await self._shake_hands(address, 0, channels)
+                engine_id, ranks = await self._shake_hands(address, 0, channels)
+                one = replace(address, engine_id=engine_id)
                 for rank in range(1, ranks):
-                    await self._shake_hands(address, rank, channels)
+                    await self._shake_hands(one, rank, channels)
         except BaseException as error:
             for channel in channels:
                 await channel.close()
@@ -100,14 +103,14 @@ class Peers:
             if isinstance(error, (OSError, RemoteError, UnicodeError)):
                 raise Unreachable(f"cannot reach {address}: {error}") from error
             raise
-        return Peer(engine_id=address.engine_id, channels=channels)
+        return Peer(engine_id=engine_id, channels=channels)
 
-    async def _shake_hands(self, address: Address, rank: int, channels: list[Channel]) -> int:
-        """Append the channel to one rank; how many ranks the peer has."""
+    async def _shake_hands(self, address: Address, rank: int, channels: list[Channel]) -> tuple[str, int]:
+        """Append the channel to one rank; the peer's id, and how many ranks it has."""
         channel = await Channel.connect(address.host, address.port + rank)
         channels.append(channel)
         hello = await channel.call("handshake")
-        if hello["engine_id"] != address.engine_id:
+        if address.engine_id not in {hello["engine_id"], None}:
             raise Unreachable(
                 f"{address} is gone: engine {hello['engine_id']} listens there now, so it was restarted "
                 "or the parameters are another's"
@@ -116,4 +119,4 @@ class Peers:
             raise Unreachable(f"{address} does not fit: {differences}")
         if hello["rank"] != rank:
             raise Unreachable(f"{address}: port {address.port + rank} is rank {hello['rank']}, not {rank}")
-        return int(hello["ranks"])
+        return str(hello["engine_id"]), int(hello["ranks"])

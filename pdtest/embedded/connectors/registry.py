@@ -38,6 +38,12 @@ def _mooncake(config: Mapping[str, Any], host: Host) -> Connector:
     return MooncakeConnector(config, host)
 
 
+def _p2p(config: Mapping[str, Any], host: Host) -> Connector:
+    from pdtest.embedded.connectors.p2p import P2pNcclConnector
+
+    return P2pNcclConnector(config, host)
+
+
 def _ascend(config: Mapping[str, Any], host: Host) -> Connector:
     from pdtest.embedded.connectors.ascend import MooncakeConnectorV1
 
@@ -64,4 +70,5 @@ _CONNECTORS: Mapping[str, Callable[[Mapping[str, Any], Host], Connector]] = {
     "MultiConnector": _multi,
     "NixlConnector": _nixl,
     "NixlPushConnector": _nixl_push,
+    "P2pNcclConnector": _p2p,
 }

@@ -180,7 +180,7 @@ class AscendStoreConnector:
         saving = self._saving.pop(sequence.id, None)
         if not saving or sequence.finish in {Finish.ABORT, Finish.ERROR}:
             return Handover()
-        return Handover(answer_after=_all_of(saving))
+        return Handover(answer_after=self._background.when_done(saving))
 
     async def _save(self, items: Mapping[str, bytes]) -> None:
         await asyncio.sleep(self._host.transfer_delay_s)
@@ -235,9 +235,3 @@ def _segment_bytes(extra: Mapping[str, Any]) -> int:
     if isinstance(size, bool) or not isinstance(size, int) or size < 0:
         raise BadConfig("kv_connector_extra_config.segment_bytes", "a number of bytes", size)
     return size
-
-
-async def _all_of(tasks: set[asyncio.Task[None]]) -> None:
-    """Wait without ending them: others may wait, or stop waiting."""
-    if tasks:
-        await asyncio.wait(set(tasks))
