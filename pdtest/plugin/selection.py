@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from pdtest.client.handoff import Route
 from pdtest.cluster.requirements import unmet
@@ -103,12 +104,22 @@ class Selection:
                 "  next     pass --env NAME, or set pdtest_default_env in the ini file"
             )
         axes = [axis for axis in AXES if axis in metafunc.fixturenames]
-        parameters = [
-            pytest.param(name, *values, id="-".join([name, *map(str, values)]), marks=self._marks(name))
-            for name in self.names
-            for values in itertools.product(*(AXES[axis](self.environment(name)) for axis in axes))
-        ]
+        parameters = [parameter for name in self.names for parameter in self._parameters(name, axes)]
         metafunc.parametrize(["cluster", *axes], parameters, indirect=["cluster"], scope="session")
+
+    def _parameters(self, name: str, axes: Sequence[str]) -> Iterator[ParameterSet]:
+        """All combinations of what the axes have for an environment; a skipped test where one has nothing."""
+        environment, marks = self.environment(name), self._marks(name)
+        values = {axis: AXES[axis](environment) for axis in axes}
+        for axis in axes:
+            if not values[axis]:
+                reason = f"{'+'.join(environment.connector.contract)} has no {axis}"
+                yield pytest.param(
+                    name, *[None] * len(axes), id=name, marks=[*marks, pytest.mark.skip(reason=reason)]
+                )
+                return
+        for chosen in itertools.product(*values.values()):
+            yield pytest.param(name, *chosen, id="-".join([name, *map(str, chosen)]), marks=marks)
 
     def _is_recorded(self, name: str) -> bool:
         try:

@@ -180,3 +180,14 @@ def test_a_contract_that_needs_a_proxy_says_so_where_there_is_none(project: Proj
     result.stdout.fnmatch_lines(
         ["*'doubles' has no proxy, and its contract ascend-layerwise needs one: *metaserver*"]
     )
+
+
+def test_a_test_of_an_axis_that_the_contract_lacks_is_skipped_with_the_reason(project: Project) -> None:
+    project.environment("plain", connector={"contract": ["example"]})
+    project.environment("tampered")
+    project.tests("import pytest\ndef test_one(cluster, tamper, route): pytest.skip('not run')\n")
+
+    result = project.run("-rs", "-k", "plain or client-no-params", "--env", "tampered", env="plain")
+
+    result.assert_outcomes(skipped=2, deselected=10)
+    result.stdout.fnmatch_lines(["*example has no tamper"])
