@@ -69,7 +69,8 @@ class Step:
 class Sequence:
     """The engine's record of one choice of one request.
 
-    ``id`` is the engine's own name for it (`cmpl-<request id>-<choice>`), which connectors put on the wire;
+    ``id`` is the engine's own name for it (`cmpl-<request id>-<random>-<choice>`), which connectors put on
+    the wire: no other sequence ever has it;
     ``request_id`` is what the client called the request (X-Request-Id), shared by all choices.
     ``computed``: how many tokens (prompt and output) have their KV in ``blocks``.
     ``steps`` is read by whoever waits for the answer.

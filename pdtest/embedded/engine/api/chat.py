@@ -30,7 +30,7 @@ async def chat(service: Service, scope: Scope, receive: Receive, send: Send) -> 
     request_id = service.request_id(http.headers, options)
     generation = service.generation("chatcmpl", request_id, options, [prompt], http.headers)
     form = ChatForm(service, f"chatcmpl-{request_id}", request, prompt, generation)
-    with service.counted(generation):
+    with service.counted():
         await answer(generation, form, stream=options.stream, receive=receive, send=send)
 
 

@@ -95,10 +95,21 @@ class Choice:
             self.finish, self.stop_reason = step.finish, step.stop_reason
             text += self._detokenizer.close()
         if step.finish is not None:
-            self.handover = self.sequence.handover
+            self.handover = self._handover()
         self._texts.append(text)
         token_ids = () if step.token is None else (step.token,)
         return Delta(text, token_ids, positions, self.finish, self.stop_reason)
+
+    def _handover(self) -> Mapping[str, Any] | None:
+        """What the connector wants the answer to carry.
+
+        An answer of one token, prefill's, also tells what was cached before it, for decode to report (vLLM
+        0.32, v1/core/sched/scheduler.py).
+        """
+        handover = self.sequence.handover
+        if not handover or not handover.get("do_remote_prefill") or len(self.token_ids) != 1:
+            return handover
+        return {**handover, "remote_prefill_cached_tokens": self.sequence.cached + self.sequence.transferred}
 
     def _remember(self, step: Step) -> tuple[Position, ...]:
         if not self._logprobs or step.chosen is None:

@@ -28,7 +28,7 @@ async def completions(service: Service, scope: Scope, receive: Receive, send: Se
     request_id = service.request_id(http.headers, options)
     generation = service.generation("cmpl", request_id, options, request.prompts, http.headers)
     form = CompletionForm(service, f"cmpl-{request_id}", options, generation)
-    with service.counted(generation):
+    with service.counted():
         await answer(generation, form, stream=options.stream, receive=receive, send=send)
 
 

@@ -91,5 +91,5 @@ class Generation:
         if delta.finish is not None:
             self.finished.append(choice)
             if step.finish is None:
-                self._core.abort(choice.sequence)
+                self._core.abort(choice.sequence, Finish.STOP)
         return True

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
+from pdtest.embedded.engine.sequence import Finish
+
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
@@ -19,8 +21,8 @@ class Core(Protocol):
         """Let it wait for its turn."""
         ...
 
-    def abort(self, sequence: EngineSequence) -> None:
-        """Give it up, wherever it is. Nothing happens when it has ended."""
+    def abort(self, sequence: EngineSequence, finish: Finish = Finish.ABORT) -> None:
+        """Give it up, wherever it is. Nothing happens when it has ended. ``finish``: how it counts."""
         ...
 
     def reset_prefix_cache(self) -> bool:
