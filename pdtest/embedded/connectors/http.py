@@ -63,6 +63,8 @@ class HttpCalls:
                     return await answer.json(content_type=None)
             except (aiohttp.InvalidURL, ValueError) as error:
                 raise HttpFailed(f"{method} {url}: {error}") from error
+            except TimeoutError as error:
+                raise HttpFailed(f"{method} {url}: no answer within {self._timeout_s:g} s") from error
             except (aiohttp.ClientError, OSError) as error:
                 if attempt == self._attempts:
                     reason = str(error) or type(error).__name__

@@ -12,20 +12,18 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
-from pdtest.embedded.channel import ChannelServer, RemoteError
-from pdtest.embedded.connectors.arrivals import Arrivals, NotArrived, Piece
-from pdtest.embedded.connectors.background import Background, together
+from pdtest.embedded.channel import RemoteError
+from pdtest.embedded.connectors.arrivals import Arrivals, NotArrived
+from pdtest.embedded.connectors.background import Background
 from pdtest.embedded.connectors.connector import Handover, Host, LoadFailed
-from pdtest.embedded.connectors.geometry import Geometry, Share, shares
 from pdtest.embedded.connectors.options import BadConfig, extra_config, seconds
-from pdtest.embedded.connectors.peers import Address, Peer, Peers, Unreachable
+from pdtest.embedded.connectors.peers import Address, Unreachable
+from pdtest.embedded.connectors.pieces import PieceExchange
 from pdtest.embedded.connectors.pings import ping
 from pdtest.embedded.engine.sequence import Finish
 from pdtest.embedded.engine.sequence import Sequence as EngineSequence
-from pdtest.embedded.model.memory import Heads
 
 _log = logging.getLogger(__name__)
 
@@ -54,21 +52,21 @@ class P2pNcclConnector:
         self._wait_s = seconds(extra, "wait_timeout", _WAIT_S)
         self._proxy = _proxy(extra)
         self._http_port = _port(extra, "http_port") if self._proxy else host.http_port
-        self._geometry = Geometry.of(host, "p2p")
-        self._peers = Peers(self._geometry, timeout_s=seconds(extra, "handshake_timeout", _HANDSHAKE_S))
         self._arrivals = Arrivals(
             host, limit_bytes=int(config.get("kv_buffer_size") or _BUFFER_BYTES), keep_s=self._wait_s
         )
+        self._exchange = PieceExchange(
+            host,
+            self._arrivals,
+            mode="p2p",
+            handshake_s=seconds(extra, "handshake_timeout", _HANDSHAKE_S),
+        )
         self._sending: defaultdict[str, set[asyncio.Task[None]]] = defaultdict(set)
         self._background = Background()
-        self._servers: list[ChannelServer] = []
 
     async def start(self) -> None:
         """Listen, one port per tensor-parallel rank, and register."""
-        for rank, port in enumerate(self._ports):
-            server = ChannelServer({"handshake": partial(self._greet, rank), "put": partial(self._put, rank)})
-            await server.start(self._host.address, port)
-            self._servers.append(server)
+        await self._exchange.start(self._ports)
         if self._proxy and self._host.data_rank == 0:
             own = f"{self._host.address}:{self._ports[0]}"
             said = {
@@ -81,10 +79,8 @@ class P2pNcclConnector:
     async def close(self) -> None:
         """Stop all of it."""
         await self._background.close()
-        await self._peers.close()
+        await self._exchange.close()
         self._arrivals.close()
-        for server in self._servers:
-            await server.close()
 
     def queued(self, sequence: EngineSequence) -> None:
         """Decode: what came for the request stays until all its choices have it."""
@@ -117,11 +113,16 @@ class P2pNcclConnector:
             return
         blocks = sequence.blocks[: -(-len(sequence.prompt) // self._host.block_size)]
         # Copied at once, as there: the blocks are freed without waiting.
-        copied = [
-            memory.read(blocks, memory.heads, layers=slice(layer, layer + 1))
-            for memory in self._host.memories
-        ]
-        task = self._background.start(self._send(address, sequence.request_id, layer, len(blocks), copied))
+        task = self._background.start(
+            self._send(
+                address,
+                self._exchange.copy(blocks, layer),
+                request_id=sequence.request_id,
+                layer=layer,
+                first_block=0,
+                blocks=len(blocks),
+            )
+        )
         sending = self._sending[sequence.id]
         sending.add(task)
         task.add_done_callback(sending.discard)
@@ -137,70 +138,13 @@ class P2pNcclConnector:
     def _is_expected(self, sequence: EngineSequence) -> bool:
         return not self._is_producer and _address(_FROM_PREFILL, sequence.request_id) is not None
 
-    async def _send(
-        self, address: Address, request_id: str, layer: int, blocks: int, copied: list[bytes]
-    ) -> None:
-        delay_s = self._host.transfer_delay_s
-        await asyncio.sleep(delay_s)
-        mine = [memory.heads for memory in self._host.memories]
+    async def _send(self, address: Address, copied: list[bytes], **piece: Any) -> None:
         try:
-            peer = await self._peers.reach(address)
-            pairs = shares(mine, self._host.config.kv_heads, len(peer.channels))
-            await together(
-                *(
-                    self._send_share(
-                        peer,
-                        share,
-                        request_id=request_id,
-                        layer=layer,
-                        blocks=blocks,
-                        content=self._cut(copied[share.local], share),
-                        delay_s=delay_s,
-                    )
-                    for share in pairs
-                )
-            )
+            await self._exchange.send(address, copied, **piece)
         except (OSError, RemoteError, Unreachable, ValueError) as problem:
-            _log.warning("layer %s of %s did not get to %s: %s", layer, request_id, address, problem)
-
-    async def _send_share(self, peer: Peer, share: Share, **piece: Any) -> None:
-        await peer.channels[share.remote].call(
-            "put", first_head=share.heads.first, heads=share.heads.count, **piece
-        )
-
-    def _cut(self, content: bytes, share: Share) -> bytes:
-        """The heads of ``share`` out of all heads of the rank."""
-        own = self._host.memories[share.local].heads
-        if own == share.heads:
-            return content
-        size = self._host.config.head_dim * 4
-        view, first = memoryview(content), share.heads.first - own.first
-        return b"".join(
-            view[start + first * size :][: share.heads.count * size]
-            for start in range(0, len(content), own.count * size)
-        )
-
-    async def _greet(self, rank: int, _: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "engine_id": self._host.engine_id,
-            "rank": rank,
-            "ranks": len(self._host.memories),
-            "geometry": self._geometry.spoken(),
-        }
-
-    async def _put(self, rank: int, asked: Mapping[str, Any]) -> None:
-        await asyncio.sleep(max(self._host.transfer_delay_s - asked["delay_s"], 0.0))
-        self._arrivals.put(
-            asked["request_id"],
-            Piece(
-                rank=rank,
-                layer=asked["layer"],
-                first_block=0,
-                blocks=asked["blocks"],
-                heads=Heads(first=asked["first_head"], count=asked["heads"]),
-                content=asked["content"],
-            ),
-        )
+            _log.warning(
+                "layer %s of %s did not get to %s: %s", piece["layer"], piece["request_id"], address, problem
+            )
 
 
 def _address(pattern: re.Pattern[str], request_id: str) -> Address | None:

@@ -44,6 +44,12 @@ def _p2p(config: Mapping[str, Any], host: Host) -> Connector:
     return P2pNcclConnector(config, host)
 
 
+def _layerwise(config: Mapping[str, Any], host: Host) -> Connector:
+    from pdtest.embedded.connectors.layerwise import MooncakeLayerwiseConnector
+
+    return MooncakeLayerwiseConnector(config, host)
+
+
 def _ascend(config: Mapping[str, Any], host: Host) -> Connector:
     from pdtest.embedded.connectors.ascend import MooncakeConnectorV1
 
@@ -67,6 +73,7 @@ _CONNECTORS: Mapping[str, Callable[[Mapping[str, Any], Host], Connector]] = {
     "AscendStoreConnector": _store,
     "MooncakeConnector": _mooncake,
     "MooncakeConnectorV1": _ascend,
+    "MooncakeLayerwiseConnector": _layerwise,
     "MultiConnector": _multi,
     "NixlConnector": _nixl,
     "NixlPushConnector": _nixl_push,
