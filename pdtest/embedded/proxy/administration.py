@@ -111,7 +111,7 @@ class Administration:
             )
         named = body.get("instances", body.get("instance"))
         addresses = [named] if isinstance(named, str) else named
-        if not isinstance(addresses, list) or not all(_is_address(one) for one in addresses):
+        if not isinstance(addresses, list) or not all(is_address(one) for one in addresses):
             raise Failure(HTTPStatus.BAD_REQUEST, f'instances: expected ["host:port", ...], seen {named!r}')
         ports = body.get("bootstrap_ports") or [None] * len(addresses)
         if not isinstance(ports, list) or len(ports) != len(addresses):
@@ -129,7 +129,3 @@ class Administration:
         if not isinstance(body, dict):
             raise Failure(HTTPStatus.BAD_REQUEST, f"expected a JSON object, seen a {type(body).__name__}")
         return body
-
-
-def _is_address(one: Any) -> bool:
-    return isinstance(one, str) and is_address(one)

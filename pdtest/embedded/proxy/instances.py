@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from pdtest.embedded.proxy.histogram import Histogram
 
@@ -111,7 +112,9 @@ def address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if bare.version == 6 else f"{host}:{port}"  # noqa: PLR2004
 
 
-def is_address(text: str) -> bool:
-    """Whether ``text`` is ``host:port``."""
+def is_address(text: Any) -> bool:
+    """Whether ``text``, which somebody sent, is ``host:port``."""
+    if not isinstance(text, str):
+        return False
     host, colon, port = text.rpartition(":")
     return bool(host and colon) and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16
