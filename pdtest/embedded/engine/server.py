@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -61,6 +62,7 @@ class Server(uvicorn.Server):
                 log_level=logging.WARNING,
                 access_log=False,
                 timeout_graceful_shutdown=_GRACE,
+                timeout_keep_alive=_keep_idle_s(),
                 backlog=2048,
             )
         )
@@ -89,3 +91,8 @@ class Server(uvicorn.Server):
         """Stop listening and end all answers."""
         self._ending()
         await super().shutdown(sockets)
+
+
+def _keep_idle_s() -> int:
+    """How long a connection may idle, seconds: as vLLM, of which it is said in a variable (5)."""
+    return int(os.environ.get("VLLM_HTTP_TIMEOUT_KEEP_ALIVE") or 5)
