@@ -19,7 +19,7 @@ from pdtest.embedded.store.settings import StoreSettings
 def main() -> None:
     """Serve until a signal."""
     settings = StoreSettings.parse()
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has shut down; the rest then ends in its own order.
         signal.signal(number, lambda *_: sys.exit(0))
@@ -44,7 +44,9 @@ async def _serve(settings: StoreSettings) -> None:
         *listening.getsockname()[:2],
         settings.segment_bytes,
     )
-    config = uvicorn.Config(application(meta), log_level="warning", access_log=False, lifespan="off")
+    config = uvicorn.Config(
+        application(meta), http="httptools", ws="none", lifespan="off", log_level="warning", access_log=False
+    )
     try:
         await uvicorn.Server(config).serve(sockets=[listening])
     finally:

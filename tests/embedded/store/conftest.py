@@ -12,7 +12,10 @@ from pdtest.embedded.store.client import StoreClient
 from pdtest.embedded.store.meta import MetaService
 from pdtest.embedded.store.settings import StoreSettings
 
-from .stores import PATIENCE_S, Connect, Process, StartMeta
+from .stores import PATIENCE_S, Connect, Process, StartMeta, running
+
+#: Timeouts that no test waits for.
+_SETTINGS = {"port": 0, "http_port": 0, "segment_mib": 0.01, "put_timeout": 600, "client_timeout": 600}
 
 
 @pytest.fixture
@@ -21,9 +24,7 @@ async def meta() -> AsyncIterator[StartMeta]:
     async with AsyncExitStack() as stack:
 
         async def start(**settings: Any) -> MetaService:
-            service = MetaService(
-                StoreSettings(**{"port": 0, "http_port": 0, "segment_mib": 0.01, **settings})
-            )
+            service = MetaService(StoreSettings(**{**_SETTINGS, **settings}))
             await service.start()
             stack.push_async_callback(service.close)
             return service
@@ -47,8 +48,13 @@ async def connect() -> AsyncIterator[Connect]:
 
 @pytest.fixture
 def process() -> Iterator[Process]:
+    """A meta process that never gives up a client that is connected."""
+    with running("--client-timeout", "600", "--put-timeout", "600", "--segment-mib", "1") as one:
+        yield one
+
+
+@pytest.fixture
+def impatient() -> Iterator[Process]:
     """A meta process that gives up silent clients after a second."""
-    one = Process("--client-timeout", "1", "--segment-mib", "1")
-    one.wait_ready()
-    yield one
-    one.kill()
+    with running("--client-timeout", "1", "--put-timeout", "600", "--segment-mib", "1") as one:
+        yield one

@@ -65,6 +65,17 @@ def _free_ports(count: int) -> list[int]:
 
 
 @contextmanager
+def running(*flags: str) -> Iterator[Process]:
+    """A meta process that answers."""
+    process = Process(*flags)
+    try:
+        process.wait_ready()
+        yield process
+    finally:
+        process.kill()
+
+
+@contextmanager
 def python(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Another process that runs ``code``, talked to over its standard input and output."""
     command = [sys.executable, "-u", "-c", code, *arguments]

@@ -99,6 +99,7 @@ async def test_what_was_looked_up_is_there_when_it_is_fetched(meta: StartMeta, c
     client = await connect(service.port)
     await client.put_many({"promised": b"x" * 400, "not": b"x" * 400})
     assert await client.exists("promised")
+    await client.get("not")
     await client.put("more", b"x" * 400)
     assert await client.get_many(["promised", "not"]) == [b"x" * 400, None]
 
@@ -207,6 +208,20 @@ async def test_cancelling_a_caller_leaves_nothing_pinned(meta: StartMeta, connec
     await eventually(lambda: not client._under_way)
     assert not any(one.readers for one in service.pool.objects.values())
     assert set(service.pool.objects) == {"key", "other"}
+
+
+async def test_a_client_that_registers_anew_counts_once(meta: StartMeta, connect: Connect) -> None:
+    service = await meta()
+    client = await connect(service.port, segment_bytes=100)
+    await client.put("lost", b"x")
+    before = service.pool.capacity
+    registration, _ = await client._link.ask("heartbeat")
+    registration.channel.hang_up()
+    await eventually(lambda: service.metrics.counts["mount_successes"] == 2)
+    assert await client.put("new", b"y")
+    assert await client.get_many(["lost", "new"]) == [None, b"y"]
+    assert len(service.members) == 1
+    assert service.pool.capacity == before
 
 
 async def test_without_a_meta_process_the_error_is_clear() -> None:
