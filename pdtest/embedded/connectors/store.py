@@ -107,11 +107,11 @@ class AscendStoreConnector:
     async def match(self, sequence: EngineSequence, cached: int) -> int:
         """The longest prefix of whole blocks that the pool has, beyond what is cached.
 
-        When that is the whole prompt, its last token is not promised: the block comes, but the token is
-        computed, for its logits.
+        The pool is asked for the prompt from its beginning, as on Ascend. When the prefix is the whole
+        prompt, its last token is not promised: the block comes, but the token is computed, for its logits.
         """
         size = self._host.block_size
-        keys = self._keys_of(sequence)[cached // size :]
+        keys = self._keys_of(sequence)
         if not self._loads or not keys:
             return 0
         try:
@@ -120,8 +120,8 @@ class AscendStoreConnector:
             _log.warning("%s is computed, the store was not asked: %s", sequence.id, error)
             return 0
         blocks = there.index(False) if False in there else len(there)
-        hit = cached // size * size + blocks * size
-        return max(min(hit, len(sequence.prompt) - 1) - cached, 0)
+        self._saved[sequence.id] = max(blocks, self._saved.get(sequence.id, 0))
+        return max(min(blocks * size, len(sequence.prompt) - 1) - cached, 0)
 
     async def load(self, sequence: EngineSequence, cached: int, promised: int) -> None:
         """Get the blocks. Those up to the first that is missing or damaged are in place when it fails."""
@@ -141,6 +141,7 @@ class AscendStoreConnector:
             try:
                 self._write(sequence.blocks[first + arrived], content)
             except ValueError as error:
+                self._saved[sequence.id] = first + arrived
                 raise LoadFailed(
                     f"KV of {sequence.id} from the store: block {first + arrived} of {end}: {error}",
                     arrived=arrived * size,
@@ -149,7 +150,8 @@ class AscendStoreConnector:
     def layer_computed(self, sequence: EngineSequence, layer: int, start: int, end: int) -> None:  # noqa: ARG002
         """Whole blocks are saved once their last layer is there.
 
-        Cached ones too: the pool may have evicted them, and a prefix with a hole is worth nothing.
+        Those that the pool had already are not. Cached ones are: the pool may have evicted them, and a
+        prefix with a hole is worth nothing.
         """
         if not self._saves or layer != self._host.config.layers - 1:
             return

@@ -1,6 +1,7 @@
 # ruff: noqa: ARG002 - the double takes what the seam passes
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ class Child:
         self.config = config
         self.host = host
         self.heard: list[str] = []
+        self.until: asyncio.Event | None = None
 
     async def start(self) -> None:
         if self.config.get("breaks"):
@@ -48,7 +50,14 @@ class Child:
 
     def finished(self, sequence: EngineSequence) -> Handover:
         self.heard.append("finished")
-        return Handover(params=self.config.get("gives"), hold=self.config.get("holds", False))
+        wait = None if self.until is None else asyncio.ensure_future(_wait(self.until))
+        return Handover(
+            params=self.config.get("gives"), hold=self.config.get("holds", False), answer_after=wait
+        )
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 class Family:
@@ -164,3 +173,18 @@ async def test_nixl_within_multi(started: Started) -> None:
     await decode.load(sequence, 0, 10)
     np.testing.assert_array_equal(here.kv((5, 0, 2)), there.kv((3, 1, 7)))
     await settled(lambda: there.released == ["cmpl-r-0"])
+
+
+async def test_the_answer_waits_for_all_children() -> None:
+    family = Family({}, {}, {})
+    first, last = asyncio.Event(), asyncio.Event()
+    for child, event in ((family.children[0], first), (family.children[2], last)):
+        child.until = event
+    waiting = family.multi.finished(make_sequence(13)).answer_after
+    assert waiting is not None
+    done = asyncio.ensure_future(waiting)
+    first.set()
+    await asyncio.sleep(0.02)
+    assert not done.done()
+    last.set()
+    await asyncio.wait_for(done, 5)

@@ -255,6 +255,18 @@ async def test_a_block_that_does_not_come(
         await loader.load(sequence, 0, 11)
     assert caught.value.arrived == 4
     np.testing.assert_array_equal(both.here.kv(HERE[:1]), both.there.kv(THERE[:1]))
+    # What is computed instead is saved again.
+    loader.layer_computed(sequence, CONFIG.layers - 1, 4, 12)
+    assert loader.finished(sequence).answer_after is not None
+
+
+async def test_what_the_pool_has_is_not_saved_again(started: Started, meta: MetaService) -> None:
+    both = await pair(started, meta)
+    await both.prefilled(8)
+    sequence = make_sequence(12, request_id="other", blocks=HERE)
+    assert await both.loader.match(sequence, 0) == 8
+    both.loader.layer_computed(sequence, CONFIG.layers - 1, 8, 11)
+    assert both.loader.finished(sequence).answer_after is None
 
 
 async def test_a_pool_that_went_away(started: Started, meta: MetaService) -> None:
