@@ -128,9 +128,10 @@ def gallery(request: pytest.FixtureRequest, environment: Environment, route: Rou
 @pytest_asyncio.fixture(loop_scope="function")
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """The HTTP connections of one test."""
-    # Servers close idle connections after a while, uvicorn and so vLLM after 5 s by default. Ours go first:
-    # a connection that is closed just as it is used again looks like a member that died.
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=1.0)
+    # A connection for each request. Servers close idle ones after a while, uvicorn and so vLLM after 5 s by
+    # default, and one that is closed just as it is used again looks like a member that died. An expiry of our
+    # own is no way out: httpcore 1.0 may close what it has handed out meanwhile (seen with 32 engines).
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     async with httpx.AsyncClient(limits=limits, trust_env=False, verify=_certificates()) as client:
         yield client
 
