@@ -14,18 +14,18 @@ os.environ |= {
     "NUMPY_MADVISE_HUGEPAGE": "0",
 }
 
-import logging  # noqa: E402
-import socket  # noqa: E402
-import sys  # noqa: E402
+import logging
+import socket
+import sys
 
-import uvloop  # noqa: E402
+import uvloop
 
-from pdtest.embedded.engine import arguments  # noqa: E402
-from pdtest.embedded.engine.api.app import application  # noqa: E402
-from pdtest.embedded.engine.cores import Cores  # noqa: E402
-from pdtest.embedded.engine.server import PortTaken, Server, bound  # noqa: E402
-from pdtest.embedded.engine.settings import Settings  # noqa: E402
-from pdtest.embedded.model.config import ModelConfig  # noqa: E402
+from pdtest.embedded.engine import arguments
+from pdtest.embedded.engine.api.app import application
+from pdtest.embedded.engine.cores import Cores
+from pdtest.embedded.engine.server import PortTaken, Server, bound
+from pdtest.embedded.engine.settings import Settings
+from pdtest.embedded.model.config import ModelConfig
 
 _log = logging.getLogger("pdtest.embedded.engine")
 

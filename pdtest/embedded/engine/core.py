@@ -113,7 +113,7 @@ class Core:
         if needed > there:
             self._fail(
                 record,
-                f"the request needs up to {needed} KV blocks of {self._settings.block_size} tokens, and there "
+                f"the request needs up to {needed} KV blocks of {self._settings.block_size} tokens, there "
                 f"are {there}: ask for fewer tokens, or start the engine with --num-gpu-blocks-override",
                 status=400,
             )

@@ -123,7 +123,8 @@ def test_forgets_only_when_nothing_is_in_use() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6), st.booleans()), max_size=60))
 def test_no_block_is_lost_or_given_twice(script: list[tuple[int, int, bool]]) -> None:
-    blocks, live = Blocks(8), []
+    blocks = Blocks(8)
+    live: list[list[int]] = []
     for fresh, prefix, give_back in script:
         if give_back and live:
             blocks.release(live.pop(prefix % len(live)))
