@@ -16,19 +16,30 @@ from pdtest.cluster.vocabulary import vocabulary
 from pdtest.environment.catalogue import Catalogue, default_directories
 from pdtest.events import Journal
 from pdtest.launch.registry import launchers
-from pdtest.models import tiny
+from pdtest.models import embedded, tiny
 from pdtest.report.progress import Progress
 from pdtest.services.registry import services
 
 ROOT = Path(__file__).resolve().parents[1]
 
+#: By `model.make`.
+_MAKERS = {"embedded": embedded.ensure, "tiny": tiny.ensure}
+
 
 @contextmanager
 def standing(name: str, directory: Path) -> Iterator[Cluster]:
     """The environment ``name``, running, with everything it writes below ``directory``."""
+    with prepared(name, directory) as cluster, Progress(Console(file=sys.stderr)) as watch:
+        cluster.start(watch=watch)
+        yield cluster
+
+
+@contextmanager
+def prepared(name: str, directory: Path) -> Iterator[Cluster]:
+    """The environment ``name``, not started yet, with its model; stopped at the end."""
     environment = Catalogue(default_directories(ROOT), vocabulary()).load(name)
-    if environment.model.make == "tiny":
-        path = tiny.ensure(directory / "tiny")
+    if environment.model.make is not None:
+        path = _MAKERS[environment.model.make](directory / "model")
         model = environment.model.model_copy(update={"path": str(path)})
         environment = environment.model_copy(update={"model": model})
     journal = Journal(directory / "events.jsonl")
@@ -41,8 +52,6 @@ def standing(name: str, directory: Path) -> Iterator[Cluster]:
         owner=f"benchmark-{secrets.token_hex(4)}",
     )
     try:
-        with Progress(Console(file=sys.stderr)) as watch:
-            cluster.start(watch=watch)
         yield cluster
     finally:
         cluster.stop()
