@@ -25,6 +25,8 @@ class Scripted:
     arrives: int | None = None
     hold: bool = False
     params: dict[str, object] | None = None
+    #: What the end of every answer has to wait for.
+    saved: asyncio.Event | None = None
     rank: Rank | None = None
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     #: A load that was cancelled takes that long to be through.
@@ -85,7 +87,11 @@ class Scripted:
 
     def finished(self, sequence: Sequence) -> Handover:
         self.calls.append(("finished", sequence.id, sequence.finish, sequence.computed))
-        return Handover(params=self.params, hold=self.hold)
+        waits = asyncio.ensure_future(self._saved(self.saved)) if self.saved else None
+        return Handover(params=self.params, hold=self.hold, answer_after=waits)
+
+    async def _saved(self, saved: asyncio.Event) -> None:
+        await saved.wait()
 
     def of(self, name: str) -> list[tuple[object, ...]]:
         """Calls of one kind."""

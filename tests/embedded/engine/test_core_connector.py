@@ -303,3 +303,36 @@ async def test_the_host_tells_connectors_where_they_are(start: Start) -> None:
     assert (rank.address, rank.http_port, rank.transfer_delay_s) == ("10.0.0.1", 8000, 0.5)
     assert rank.labels == {"model_name": "small", "engine": "0"}
     assert rank.engine_id.endswith("_dp0")
+
+
+async def test_an_answer_ends_when_the_connector_has_saved_what_it_is_about(start: Start) -> None:
+    scripted = Scripted(promise=lambda *_: 0, saved=asyncio.Event())
+    core = await start(prepare=scripted.install)
+    one, other = sequence(text(9), 2), sequence(text(9, 1), 50)
+    core.submit(one)
+    first = await asyncio.wait_for(one.steps.get(), 20)
+    assert first.finish is None
+    # The engine goes on meanwhile, and the blocks are free.
+    core.submit(other)
+    for _ in range(5):
+        await asyncio.wait_for(other.steps.get(), 20)
+    assert one.finish is Finish.LENGTH
+    assert one.steps.empty()
+    core.abort(other)
+    assert scripted.saved is not None
+    scripted.saved.set()
+    assert (await asyncio.wait_for(one.steps.get(), 20)).finish is Finish.LENGTH
+
+
+async def test_an_aborted_answer_waits_for_nothing(start: Start) -> None:
+    scripted = Scripted(promise=lambda *_: 0, saved=asyncio.Event())
+    core = await start(prepare=scripted.install)
+    one = sequence(text(9), 50)
+    core.submit(one)
+    await asyncio.wait_for(one.steps.get(), 20)
+    core.abort(one)
+    while (await asyncio.wait_for(one.steps.get(), 20)).finish is None:
+        pass
+    assert one.finish is Finish.ABORT
+    await core.close()
+    assert not core._answering
