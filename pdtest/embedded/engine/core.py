@@ -68,6 +68,8 @@ class Core:
         self._recompute = (settings.kv_transfer_config or {}).get("kv_load_failure_policy") == "recompute"
         self._records: dict[EngineSequence, Record] = {}
         self._loop: asyncio.Task[None] | None = None
+        #: What the ends of answers wait for.
+        self._answering: set[asyncio.Future[None]] = set()
 
     async def start(self) -> None:
         """Start the connector and the loop. Raises OSError when the connector cannot listen."""
@@ -86,6 +88,8 @@ class Core:
                 await self._loop
         if self._connector is not None:
             await self._connector.close()
+        for waiting in tuple(self._answering):
+            waiting.cancel()
 
     @property
     def kv_tokens(self) -> int:
@@ -313,8 +317,18 @@ class Core:
         else:
             self.rank.blocks.release(sequence.blocks)
         self.statistics.ended(record)
-        sequence.steps.put_nowait(step)
+        self._answer(sequence, step, handover)
         self._wake.set()
+
+    def _answer(self, sequence: EngineSequence, step: Step, handover: Handover) -> None:
+        """Give out the last step; where the connector wants the answer to wait for it, once it is through."""
+        if handover.answer_after is None or step.finish not in {Finish.LENGTH, Finish.STOP}:
+            sequence.steps.put_nowait(step)
+            return
+        waiting = asyncio.ensure_future(handover.answer_after)
+        self._answering.add(waiting)
+        waiting.add_done_callback(self._answering.discard)
+        waiting.add_done_callback(lambda _: sequence.steps.put_nowait(step))
 
     def _handover(self, sequence: EngineSequence) -> Handover:
         if self._connector is None:
