@@ -219,10 +219,12 @@ class Pool:
         for name, gap in gaps.items():
             if gap >= size:
                 return name
+        asked = [space for name, space in self.segments.items() if name in gaps and space.capacity]
         raise DoesNotFit(
-            f"{size} bytes do not fit: evicting can make room for {max(gaps.values(), default=0)} at most, in"
-            f" {len(names)} segments of {self.capacity} bytes in all, {self.used} in use; give the pool more"
-            " memory (--segment-mib of the store, or a larger segment of a client)"
+            f"{size} bytes do not fit: evicting can make room for {max(gaps.values(), default=0)} at most;"
+            f" segments asked: {len(asked)} with {sum(one.capacity for one in asked)} bytes,"
+            f" {sum(one.used for one in asked)} in use; give the pool more memory (--segment-mib of the store,"
+            " or a larger segment of a client)"
         )
 
     def _evict(self, one: StoredObject) -> None:

@@ -8,6 +8,7 @@ import pytest
 from pdtest.embedded.channel import RemoteError
 from pdtest.embedded.store.client import StoreClient
 from pdtest.embedded.store.errors import DoesNotFit, StoreError, StoreUnreachable
+from pdtest.embedded.store.peers import Peers
 from pdtest.embedded.store.segment import Segment
 
 from .stores import Connect, StartMeta, eventually
@@ -176,6 +177,64 @@ async def test_a_put_that_was_called_off_says_so(
     with pytest.raises(StoreError, match="'key' first, were called off"):
         await client.put("key", b"x")
     await eventually(lambda: service.pool.used == 0)
+
+
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """Ports of clients that others cannot reach, although the meta process can."""
+    ports: set[int] = set()
+    call = Peers.call
+
+    async def refuse(self: Peers, host: str, port: int, method: str, **arguments: Any) -> Any:
+        if port in ports:
+            raise ConnectionRefusedError("no way")
+        return await call(self, host, port, method, **arguments)
+
+    monkeypatch.setattr(Peers, "call", refuse)
+    return ports
+
+
+async def test_memory_that_cannot_be_reached_is_not_asked_twice(
+    meta: StartMeta, connect: Connect, unreachable: set[int]
+) -> None:
+    service = await meta(segment_mib=100 / (1 << 20))
+    lender, writer = await connect(service.port, segment_bytes=10_000), await connect(service.port)
+    unreachable.add(lender._server.port)
+    assert await writer.put_many({"a": b"x" * 40, "b": b"y" * 40}) == {"a", "b"}
+    assert await lender.get_many(["a", "b"]) == [b"x" * 40, b"y" * 40]
+    await eventually(lambda: service.pool.used == 80)
+    assert service.metrics.counts["puts_called_off"] == 2
+    with pytest.raises(DoesNotFit, match="segments asked: 1 with 100 bytes, 80 in use"):
+        await writer.put("only there", b"z" * 200)
+
+
+async def test_when_nobody_takes_it_the_error_says_why(
+    meta: StartMeta, connect: Connect, unreachable: set[int]
+) -> None:
+    service = await meta(segment_mib=0)
+    lenders = [await connect(service.port, segment_bytes=100) for _ in range(4)]
+    unreachable.update(lender._server.port for lender in lenders)
+    writer = await connect(service.port)
+    with pytest.raises(StoreError, match=r"no owner of memory took 'key', 3 tried: .*no way"):
+        await writer.put("key", b"x")
+    with pytest.raises(StoreError, match=r"a layer was lost with the object's others: .*no way"):
+        await writer.put_layer("key", 0, b"x", layers=2)
+    await eventually(lambda: service.pool.used == 0)
+    assert service.pool.unfinished() == []
+
+
+async def test_an_object_whose_owner_cannot_be_reached_is_a_miss(
+    meta: StartMeta, connect: Connect, unreachable: set[int]
+) -> None:
+    service = await meta()
+    lender, reader = await connect(service.port, segment_bytes=100), await connect(service.port)
+    await lender.put("key", b"x")
+    unreachable.add(lender._server.port)
+    assert await reader.get("key") is None
+    assert service.metrics.counts["get_failures"] == 1
+    assert service.metrics.counts["misses"] == 1
+    unreachable.clear()
+    assert await reader.get("key") == b"x"
 
 
 async def test_late_bytes_of_a_put_called_off_do_not_arrive(meta: StartMeta, connect: Connect) -> None:
