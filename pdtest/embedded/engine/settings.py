@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: The default number of blocks: 10240 tokens in blocks of 16. At the default geometry that is 20 MiB of KV,
+#: The default number of blocks: 8192 tokens in blocks of 16. At the default geometry that is 16 MiB of KV,
 #: which the system hands out page by page as it is used, and which keeps the process below 80 MB.
-BLOCKS = 640
+BLOCKS = 512
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from pdtest.embedded.model.weights import Weights
 Indices = npt.NDArray[np.intp]
 
 #: Attention is cut into pieces of about so many positions of KV and so many scores, to bound memory.
-_POSITIONS: Final = 1 << 12
+_POSITIONS: Final = 1 << 11
 _SCORES: Final = 1 << 16
 
 

@@ -100,7 +100,7 @@ def test_serves_and_ends_quietly(model: Path) -> None:
     assert code == 0
     lines = log.splitlines()
     assert len(lines) == 3
-    assert f"model loaded: {model}, 640 blocks of 16 tokens" in lines[0]
+    assert f"model loaded: {model}, 512 blocks of 16 tokens" in lines[0]
     assert f"listening on 127.0.0.1:{port}" in lines[1]
 
 
