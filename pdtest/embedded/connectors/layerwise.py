@@ -84,14 +84,12 @@ class MooncakeLayerwiseConnector:
 
     async def start(self) -> None:
         """Listen, one port per tensor-parallel rank."""
-        await self._http.start()
         await self._exchange.start(self._host.side_ports, {"failed": self._failed})
 
     async def close(self) -> None:
         """Stop all of it."""
         await self._background.close()
         await self._exchange.close()
-        await self._http.close()
         self._arrivals.close()
 
     def queued(self, sequence: EngineSequence) -> None:

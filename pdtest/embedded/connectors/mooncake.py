@@ -61,7 +61,6 @@ class MooncakeConnector(NixlPushConnector):
         """Listen, and register each rank. Raises OSError."""
         if self._bootstrap is not None:
             await self._bootstrap.start(self._host.address, self._host.bootstrap_port)
-        await self._http.start()
         await super().start()
         if self._is_producer:
             await self._register_workers()
@@ -69,7 +68,6 @@ class MooncakeConnector(NixlPushConnector):
     async def close(self) -> None:
         """Stop all of it."""
         await super().close()
-        await self._http.close()
         if self._bootstrap is not None:
             await self._bootstrap.close()
 

@@ -209,8 +209,7 @@ async def test_the_bootstrap_server_tells_who_is_there(started: Started) -> None
     both = await pair(started, prefill=2)
     second = make_host(data_rank=1, bootstrap_port=both.there.bootstrap_port)
     await started(MooncakeConnector({"kv_role": "kv_producer"}, second))
-    async with HttpCalls(timeout_s=5) as http:
-        known = await http.get(f"{both.bootstrap}/query")
+    known = await HttpCalls(timeout_s=5).get(f"{both.bootstrap}/query")
     first, other = both.there.side_ports
     assert known == {
         "0": {
@@ -241,15 +240,15 @@ async def test_registering_again(started: Started) -> None:
         "addr": f"tcp://127.0.0.1:{both.there.side_ports[0]}",
     }
     url = f"{both.bootstrap}/register"
-    async with HttpCalls(timeout_s=5) as http:
-        assert await http.post(url, worker) == {"status": "ok"}
-        for change, problem in (
-            ({"engine_id": "x"}, "400.*Engine ID mismatch for dp_rank=0"),
-            ({"addr": "tcp://h:1"}, "400.*already registered at"),
-            ({"tp_rank": "0"}, "422.*expected engine_id, dp_rank"),
-        ):
-            with pytest.raises(HttpFailed, match=problem):
-                await http.post(url, {**worker, **change})
+    http = HttpCalls(timeout_s=5)
+    assert await http.post(url, worker) == {"status": "ok"}
+    for change, problem in (
+        ({"engine_id": "x"}, "400.*Engine ID mismatch for dp_rank=0"),
+        ({"addr": "tcp://h:1"}, "400.*already registered at"),
+        ({"tp_rank": "0"}, "422.*expected engine_id, dp_rank"),
+    ):
+        with pytest.raises(HttpFailed, match=problem):
+            await http.post(url, {**worker, **change})
 
 
 @pytest.mark.parametrize(
