@@ -223,7 +223,7 @@ class Pool:
         raise DoesNotFit(
             f"{size} bytes do not fit: evicting can make room for {max(gaps.values(), default=0)} at most;"
             f" segments asked: {len(asked)} with {sum(one.capacity for one in asked)} bytes,"
-            f" {sum(one.used for one in asked)} in use; give the pool more memory (--segment-mib of the store,"
+            f" {sum(one.used for one in asked)} in use; give the pool more memory (--segment-mib here,"
             " or a larger segment of a client)"
         )
 
