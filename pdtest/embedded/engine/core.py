@@ -205,11 +205,9 @@ class Core:
                 raise
             _log.warning("KV of %s is computed here, it did not arrive: %s", sequence.id, failure)
             promised = failure.arrived
-        sequence.computed = sequence.cached + promised
-        self._scheduler.enter(record)
         # The last token is computed once more, for its logits. vLLM counts it as transferred all the same,
         # unless it is all there is: then it starts over.
-        sequence.computed = min(sequence.computed, prompt - 1)
+        sequence.computed = min(sequence.cached + promised, prompt - 1)
         sequence.transferred = 0 if prompt == 1 else promised
 
     def _fetched(self, record: Record, task: asyncio.Task[None]) -> None:

@@ -135,7 +135,6 @@ class Scheduler:
         self.blocks.release(sequence.blocks)
         sequence.blocks = []
         sequence.computed = 0
-        record.entered = 0
         record.state = State.WAITING
         self.preempted += 1
         self.waiting.appendleft(record)

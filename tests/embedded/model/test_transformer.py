@@ -2,17 +2,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pdtest.embedded.model import exact
 from pdtest.embedded.model.config import ModelConfig
 from pdtest.embedded.model.exact import Floats, log_softmax
 from pdtest.embedded.model.memory import KVMemory, heads_of_rank
 from pdtest.embedded.model.transformer import Span, Transformer
-from pdtest.embedded.model.weights import Weights
+from pdtest.embedded.model.weights import Layer, Weights
 
 #: The default geometry.
 CONFIG = ModelConfig(
@@ -149,6 +151,54 @@ def test_each_layer_is_announced_once_its_kv_is_there() -> None:
 
     bench.transformer.forward([Span(prompt(3), 0, [0])], layer_computed)
     assert seen == [(0, 1), (1, 2), (2, 3), (3, 4)]
+
+
+class Watched(np.ndarray[tuple[int, ...], np.dtype[np.float64]]):
+    """Weights that look at what they are multiplied with."""
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if ufunc is np.matmul:
+            assert_exact(inputs[0])
+        plain = [one.view(np.ndarray) if isinstance(one, Watched) else one for one in inputs]
+        return getattr(ufunc, method)(*plain, **options)
+
+
+def assert_exact(values: Floats) -> None:
+    assert np.array_equal(values * exact.UNITS, np.rint(values * exact.UNITS))
+    assert np.abs(values).max(initial=0) <= exact.LARGEST
+
+
+def test_all_that_is_summed_is_on_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A sum of other numbers would seldom be seen: its error is far below the grid that it is rounded to.
+    watched = replace(
+        WEIGHTS,
+        head=WEIGHTS.head.view(Watched),
+        layers=tuple(
+            Layer(**{name: matrix.view(Watched) for name, matrix in vars(layer).items()})
+            for layer in WEIGHTS.layers
+        ),
+    )
+    normalised, attention_weights = exact.normalised, exact.attention_weights
+    shares: list[Floats] = []
+
+    def watched_norm(values: Floats) -> Floats:
+        assert_exact(values)
+        return normalised(values)
+
+    def watched_attention(scores: Floats) -> Floats:
+        shares.append(attention_weights(scores))
+        return shares[-1]
+
+    monkeypatch.setattr(exact, "normalised", watched_norm)
+    monkeypatch.setattr(exact, "attention_weights", watched_attention)
+    bench = Bench()
+    spans = [Span(prompt(40), 0, [0, 1, 2]), Span(prompt(7, 1), 0, [3])]
+    Transformer(CONFIG, watched, bench.memories).forward(spans)
+    assert len(shares) == 2 * CONFIG.layers
+    for one in shares:
+        assert np.array_equal(one, np.rint(one))
+        assert one.max() == 2**18
+    assert_exact(bench.kv.astype(np.float64))
 
 
 def test_kv_is_on_the_grid() -> None:
