@@ -130,10 +130,13 @@ async def test_unclaimed_parcels_make_room_the_oldest_first() -> None:
 
 async def test_what_comes_twice_counts_once() -> None:
     kept = arrivals(make_host())
-    half = Piece(rank=0, layer=0, first_block=0, blocks=1, heads=Heads(first=0, count=2), content=bytes(100))
-    kept.put("r", half)
-    kept.put("r", half)
-    assert kept.kept == 100
+    for layer in range(CONFIG.layers):
+        half = Piece(
+            rank=0, layer=layer, first_block=0, blocks=1, heads=Heads(first=0, count=2), content=bytes(100)
+        )
+        kept.put("r", half)
+        kept.put("r", half)
+    assert kept.kept == 100 * CONFIG.layers
     with pytest.raises(NotArrived):
         await kept.wait("r", 0, 1, timeout_s=0.01)
     kept.close()

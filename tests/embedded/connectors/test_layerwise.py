@@ -209,6 +209,30 @@ async def test_layers_leave_before_the_prompt_is_computed(started: Started, meta
     np.testing.assert_array_equal(both.here.kv(HERE), both.there.kv(THERE))
 
 
+async def test_a_block_leaves_when_all_of_it_is_computed(started: Started, metaserver: Metaserver) -> None:
+    both = await pair(started, metaserver)
+
+    async def in_chunks(report: dict[str, Any]) -> None:
+        leg = make_sequence(10, request_id="p", params=report, blocks=THERE)
+        for start, end in ((0, 6), (6, 10)):
+            both.there.memories[0].kv[...] = end  # What a chunk computes changes the blocks that it is in.
+            for layer in range(CONFIG.layers):
+                both.prefill.layer_computed(leg, layer, start, end)
+        leg.finish = Finish.LENGTH
+        both.prefill.finished(leg)
+
+    metaserver.then = in_chunks
+    await both.decode.load(both.asked(), 0, 10)
+    assert [both.here.kv((block,)).max() for block in HERE] == [6, 10, 10]
+
+
+async def test_what_decode_has_already_is_not_sent(started: Started, metaserver: Metaserver) -> None:
+    both = await pair(started, metaserver)
+    await both.decode.load(both.asked(), 4, 6)
+    assert metaserver.reports[0]["remote_cached_tokens"] == 4
+    assert both.decode._arrivals.kept == CONFIG.layers * 2 * 2 * 4 * 4 * 4 * 4  # K and V of two blocks
+
+
 async def test_all_choices_get_it_and_one_report_is_made(started: Started, metaserver: Metaserver) -> None:
     both = await pair(started, metaserver)
     places = [(5, 0, 2), (8, 9, 10)]
@@ -300,7 +324,9 @@ async def test_nothing_comes_for_long(started: Started, metaserver: Metaserver) 
         await both.decode.load(both.asked(), 0, 10)
 
 
-async def test_an_aborted_decode_is_not_written(started: Started, metaserver: Metaserver) -> None:
+async def test_an_aborted_decode_is_not_written(
+    started: Started, metaserver: Metaserver, caplog: pytest.LogCaptureFixture
+) -> None:
     both = await pair(started, metaserver)
     both.there.transfer_delay_s = 0.2
     sequence = both.asked()
@@ -315,6 +341,7 @@ async def test_an_aborted_decode_is_not_written(started: Started, metaserver: Me
     await asyncio.sleep(0.4)
     np.testing.assert_array_equal(both.here.kv(range(12)), before)
     assert both.decode._arrivals.kept == 0
+    assert "did not get to" not in caplog.text
 
 
 async def test_decode_is_gone_when_prefill_sends(started: Started, metaserver: Metaserver) -> None:

@@ -178,19 +178,34 @@ async def test_nothing_is_saved_before_the_last_layer(started: Started, meta: Me
     assert await both.loader.match(make_sequence(10, request_id="other"), 0) == 0
 
 
-async def test_what_another_sequence_saves_is_waited_for(started: Started, meta: MetaService) -> None:
-    """Two prompts with one beginning at once: both answers wait until it is in the pool."""
+async def test_a_prefix_ends_at_the_first_hole(started: Started, meta: MetaService) -> None:
+    both = await pair(started, meta)
+    await both.prefilled(12)
+    other = make_sequence(12, request_id="other")
+    await both.saver._pool.remove_many(both.saver._keys_of(other)[1:2])  # type: ignore[attr-defined]
+    assert await both.loader.match(other, 0) == 4
+    assert await both.loader.match(make_sequence(12, request_id="third"), 8) == 0
+
+
+async def test_what_another_sequence_saves_is_waited_for(
+    started: Started, meta: MetaService, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two prompts with one beginning at once: it is saved once, and both answers wait for that."""
     both = await pair(started, meta)
     both.there.transfer_delay_s = 0.1
     first = make_sequence(9, request_id="first", blocks=THERE)
     second = make_sequence(9, request_id="second", blocks=THERE)
     both.saver.layer_computed(first, CONFIG.layers - 1, 0, 9)
+    saving = set(both.saver._on_the_way.values())
     both.saver.layer_computed(second, CONFIG.layers - 1, 0, 9)
+    assert set(both.saver._on_the_way.values()) == saving
     second.finish = Finish.LENGTH
     handover = both.saver.finished(second)
     assert handover.answer_after is not None
     await handover.answer_after
     assert await both.loader.match(make_sequence(9, request_id="other"), 0) == 8
+    assert both.saver._on_the_way == {}
+    assert caplog.text == ""
 
 
 async def test_who_stops_waiting_does_not_stop_the_saving(started: Started, meta: MetaService) -> None:
