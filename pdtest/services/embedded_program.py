@@ -32,10 +32,22 @@ EMBEDDED_DIAGNOSES: tuple[Diagnosis, ...] = (
         "choose a tensor-parallel-size that does (the embedded model has 4 KV heads)",
     ),
     diagnosis(
+        "model length too long",
+        r"--max-model-len \d+ is more than the model has positions",
+        "model.max_model_len is more than the model was made for",
+        "lower model.max_model_len in the environment file",
+    ),
+    diagnosis(
+        "unknown connector",
+        r"kv_connector: expected one of",
+        "the embedded engine has no connector of the name in connector.config.kv_connector",
+        "take one of the names in the message",
+    ),
+    diagnosis(
         "unknown argument",
         r"error: unrecognized arguments",
         "an entry under args is no flag of this program",
-        "check the member's args against: python -m pdtest.embedded.engine --help",
+        "check the member's args against --help of the program in command.sh",
     ),
     *COMMON,
 )
