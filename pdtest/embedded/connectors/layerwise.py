@@ -165,7 +165,7 @@ class MooncakeLayerwiseConnector:
         key = (sequence.request_id, sequence.prompt)
         expected = self._expected.get(key)
         if expected is None:
-            expected = self._expected[key] = _Expected(name=_name(sequence.id))
+            expected = self._expected[key] = _Expected(name=_name(sequence))
             self._by_name[expected.name] = expected
         expected.takers.add(sequence.id)
         self._arrivals.claim(expected.name, sequence.id)
@@ -275,6 +275,11 @@ class MooncakeLayerwiseConnector:
             _log.warning("%s was not told that %s failed: %s", target.address, target.name, problem)
 
 
-def _name(sequence_id: str) -> str:
-    """How vLLM calls a request: chats have no number at the end, completions that of the prompt."""
-    return sequence_id.rpartition("-")[0] if sequence_id.startswith("chatcmpl-") else sequence_id
+def _name(sequence: EngineSequence) -> str:
+    """How proxies know a request: chats have no number at the end, completions that of the prompt.
+
+    The engine's own id has more in it; vllm-ascend cuts that off, too (get_external_request_id).
+    """
+    if sequence.id.startswith("chatcmpl-"):
+        return f"chatcmpl-{sequence.request_id}"
+    return f"cmpl-{sequence.request_id}-{sequence.choice}"

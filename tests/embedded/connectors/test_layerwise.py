@@ -269,10 +269,15 @@ async def test_chats_are_called_what_vllm_calls_them(started: Started, metaserve
     both = await pair(started, metaserver)
     params = {"do_remote_prefill": True, "metaserver": metaserver.url}
     sequence = make_sequence(10, params=params, blocks=HERE)
-    sequence.id = "chatcmpl-r-0"
+    sequence.id = "chatcmpl-r-0a1b2c3d-0"
     both.decode.queued(sequence)
     await both.decode.load(sequence, 0, 10)
     assert metaserver.reports[0]["request_id"] == "chatcmpl-r"
+    completion = make_sequence(10, request_id="s", params=params, blocks=HERE)
+    completion.id = "cmpl-s-0a1b2c3d-0"
+    both.decode.queued(completion)
+    await both.decode.load(completion, 0, 10)
+    assert metaserver.reports[1]["request_id"] == "cmpl-s-0"
 
 
 @pytest.mark.parametrize("finish", [Finish.ABORT, Finish.ERROR])
