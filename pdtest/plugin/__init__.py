@@ -95,6 +95,17 @@ def pytest_itemcollected(item: pytest.Function) -> None:
         item.fixturenames.append("pdtest_record")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """All tests of one environment, then those of the next.
+
+    pytest groups tests by the places of their parameters, not by their values. Tests with different axes
+    would so go back and forth between environments, and start each one anew.
+    """
+    turns = {name: turn for turn, name in enumerate(config.stash[SELECTION].names)}
+    items.sort(key=lambda item: turns.get(environment_of(item) or "", -1))
+
+
 def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> str | None:
     """What a run depends on. Nothing where no test needs an environment, or under --quiet."""
     names = dict.fromkeys(filter(None, map(environment_of, items)))

@@ -184,3 +184,26 @@ async def test_it(handoff, prompts):
     assert done.returncode == 0, done.stdout
     assert ("decode| decode loads" in done.stdout) is at_start
     assert done.stdout.count("decode| said in the test") == in_tests
+
+
+def test_one_environment_after_the_other_and_each_is_started_once(project: Project) -> None:
+    engines = {role: member(role) for role in ("prefill", "decode", "colocated")}
+    for name in ("first", "second", "third"):
+        project.environment(name, members={**engines, "proxy": member("proxy")})
+    # With axes of their own, so that the same environment has another place in each test's parameters.
+    project.tests(
+        """
+def test_plain(): pass
+def test_one(cluster): pass
+def test_two(cluster, route): pass
+def test_three(cluster, tamper, route): pass
+"""
+    )
+
+    result = project.run(
+        "-q", "-k", "not three or no-params", "--env", "second", "--env", "third", env="first"
+    )
+
+    result.assert_outcomes(passed=1 + 3 * (1 + 2 + 2))
+    started = [event["member"] for event in project.events() if event["kind"] == "MemberReady"]
+    assert sorted(started) == sorted(["prefill", "decode", "colocated", "proxy"] * 3)
