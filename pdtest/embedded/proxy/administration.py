@@ -11,12 +11,16 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from pdtest.embedded.proxy.connections import Broken
 from pdtest.embedded.proxy.errors import Failure, described
 from pdtest.embedded.proxy.instances import Instance, Side, is_address
-from pdtest.embedded.proxy.legs import BROKEN, LegFailed
+from pdtest.embedded.proxy.legs import LegFailed
 from pdtest.embedded.proxy.metrics import exposition, stats
 from pdtest.embedded.proxy.proxy import Proxy
 from pdtest.embedded.proxy.relay import body_of
+
+#: For an instance's list of models, seconds.
+_PATIENCE_S = 5.0
 
 
 class Administration:
@@ -42,10 +46,13 @@ class Administration:
         authorization = request.headers.get("authorization") or (f"Bearer {key}" if key else None)
         headers = {"Authorization": authorization} if authorization else {}
         try:
-            async with self._proxy.session.get(instance.url("/v1/models"), headers=headers) as answer:
-                return Response(await answer.read(), answer.status, media_type=answer.content_type)
-        except BROKEN as error:
+            answer = await self._proxy.connections.get(
+                instance.address, "/v1/models", headers, timeout_s=_PATIENCE_S
+            )
+            content = await answer.read_all()
+        except Broken as error:
             raise LegFailed(instance, f"did not tell its models ({described(error)})").failure from error
+        return Response(content, answer.status, media_type=answer.header(b"content-type"))
 
     async def stats(self, _: Request) -> Response:
         """For people."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 
+from pdtest.embedded.proxy.connections import Broken
 from pdtest.embedded.proxy.contracts.contract import Contract, Opening, Params
 from pdtest.embedded.proxy.dispatch import Dispatcher
 from pdtest.embedded.proxy.errors import described
 from pdtest.embedded.proxy.instances import Instance, Side
-from pdtest.embedded.proxy.legs import BROKEN, Decoding, LegFailed, Legs, PrefillAnswer
+from pdtest.embedded.proxy.legs import Decoding, LegFailed, Legs, PrefillAnswer
 from pdtest.embedded.proxy.request import ClientRequest
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Handoff:
         """What the contract must know first. Raises LegFailed."""
         try:
             return await self.contract.open(prefill)
-        except BROKEN as error:
+        except Broken as error:
             if prefill is None:
                 raise
             raise LegFailed(prefill, f"did not introduce itself ({described(error)})") from error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from http import HTTPStatus
 
-import aiohttp
-
+from pdtest.embedded.proxy.connections import Broken, Connections
 from pdtest.embedded.proxy.errors import described
 from pdtest.embedded.proxy.instances import Instance, Pool
 
@@ -16,15 +16,15 @@ log = logging.getLogger(__name__)
 _FIRST_S = 0.05
 _LAST_S = 1.0
 _GROWTH = 1.5
-_PATIENCE = aiohttp.ClientTimeout(total=5)
+_PATIENCE_S = 5.0
 
 
 class HealthWatch:
     """One task per instance that is out. Instances that are in are not asked: requests tell."""
 
-    def __init__(self, pool: Pool, session: aiohttp.ClientSession) -> None:
+    def __init__(self, pool: Pool, connections: Connections) -> None:
         self._pool = pool
-        self._session = session
+        self._connections = connections
         self._tasks: set[asyncio.Task[None]] = set()
         pool.on_out = self.watch
 
@@ -51,10 +51,11 @@ class HealthWatch:
 
     async def _is_healthy(self, instance: Instance) -> bool:
         try:
-            async with self._session.get(instance.url("/health"), timeout=_PATIENCE) as answer:
-                if answer.status == 200:  # noqa: PLR2004
-                    return True
-                instance.out = f"it answers GET /health with {answer.status}"
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            answer = await self._connections.get(instance.address, "/health", {}, timeout_s=_PATIENCE_S)
+            answer.close()
+            if answer.status == HTTPStatus.OK:
+                return True
+            instance.out = f"it answers GET /health with {answer.status}"
+        except Broken as error:
             instance.out = f"it does not answer GET /health ({described(error)})"
         return False

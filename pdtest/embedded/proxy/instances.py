@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from pdtest.embedded.proxy.histogram import Histogram
+
+#: Names and numbers: it goes into the head of requests, where nothing else may stand.
+_HOST = re.compile(r"[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\]")
 
 
 class Side(StrEnum):
@@ -42,10 +46,6 @@ class Instance:
     aborted: int = 0
     legs: Histogram = field(default_factory=Histogram)
     first_chunks: Histogram = field(default_factory=Histogram)
-
-    def url(self, path: str) -> str:
-        """Of one of its endpoints."""
-        return f"http://{self.address}{path}"
 
     @property
     def host(self) -> str:
@@ -117,4 +117,9 @@ def is_address(text: Any) -> bool:
     if not isinstance(text, str):
         return False
     host, colon, port = text.rpartition(":")
-    return bool(host and colon) and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16
+    return (
+        bool(_HOST.fullmatch(host) and colon)
+        and port.isascii()
+        and port.isdigit()
+        and 0 < int(port) < 1 << 16
+    )

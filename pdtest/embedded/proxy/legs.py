@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import aiohttp
-
+from pdtest.embedded.proxy.connections import Broken, Connections, Response, Unreached
 from pdtest.embedded.proxy.contracts.contract import Params
 from pdtest.embedded.proxy.dispatch import Dispatcher
 from pdtest.embedded.proxy.errors import Failure, PassedOn, described
@@ -20,11 +19,6 @@ from pdtest.embedded.proxy.request import ClientRequest
 from pdtest.embedded.proxy.work import Outcome, Work
 
 log = logging.getLogger(__name__)
-
-#: What a connection can end with.
-BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
-#: There was none: nothing of the request arrived.
-_UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 class LegFailed(Exception):
@@ -61,7 +55,7 @@ class Decoding:
     to a good end.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, work: Work) -> None:
+    def __init__(self, response: Response, work: Work) -> None:
         self.response = response
         self.decode = work.instance
         self.prefill: Instance | None = None
@@ -80,13 +74,13 @@ class Decoding:
         return self.status < HTTPStatus.BAD_REQUEST
 
     async def begin(self) -> None:
-        """Wait for the first bytes; `read` gives them. May be cancelled without loss. Raises `BROKEN`."""
-        self._held = await self.response.content.readany()
+        """Wait for the first bytes; `read` gives them. May be cancelled without loss. Raises Broken."""
+        self._held = await self.response.read()
 
     async def read(self) -> bytes:
-        """What has come since; waits for something. Empty at the end. Raises `BROKEN` errors."""
+        """What has come since; waits for something. Empty at the end. Raises Broken."""
         if self._held is None:
-            chunk = await self.response.content.readany()
+            chunk = await self.response.read()
         else:
             chunk, self._held = self._held, None
         # Events end with an empty line, which JSON cannot contain; each brings about a token.
@@ -106,10 +100,8 @@ class Decoding:
 class Legs:
     """Sends legs, books them, and leaves out instances that cannot be reached."""
 
-    def __init__(
-        self, session: aiohttp.ClientSession, dispatcher: Dispatcher, lengths: PromptLengths
-    ) -> None:
-        self._session = session
+    def __init__(self, connections: Connections, dispatcher: Dispatcher, lengths: PromptLengths) -> None:
+        self._connections = connections
         self._dispatcher = dispatcher
         self._lengths = lengths
 
@@ -119,12 +111,11 @@ class Legs:
         """Prefill's answer. Raises LegFailed, and PassedOn when the request itself is at fault."""
         with self._dispatcher.begin(instance, request) as work:
             try:
-                url = instance.url(request.path)
-                async with self._session.post(
-                    url, data=content, headers=headers, allow_redirects=False
-                ) as response:
-                    answered = await response.read()
-            except BROKEN as error:
+                response = await self._connections.send(
+                    "POST", instance.address, request.path, headers, content
+                )
+                answered = await response.read_all()
+            except Broken as error:
                 raise self._broken(instance, error) from error
             if response.status != HTTPStatus.OK:
                 self._refused(work, response, answered)
@@ -136,13 +127,14 @@ class Legs:
         """Decode's answer as soon as its status is known, whatever it is. Raises LegFailed."""
         work = self._dispatcher.begin(instance, request)
         try:
-            response = await self._session.post(
-                instance.url(request.path),
-                data=request.for_decode(params),
-                headers=request.headers(request_id),
-                allow_redirects=False,
+            response = await self._connections.send(
+                "POST",
+                instance.address,
+                request.path,
+                request.headers(request_id),
+                request.for_decode(params),
             )
-        except BROKEN as error:
+        except Broken as error:
             work.end(Outcome.FAILED)
             raise self._broken(instance, error) from error
         except BaseException:
@@ -150,8 +142,8 @@ class Legs:
             raise
         return Decoding(response, work)
 
-    def _broken(self, instance: Instance, error: BaseException) -> LegFailed:
-        if isinstance(error, _UNREACHED):
+    def _broken(self, instance: Instance, error: Broken) -> LegFailed:
+        if isinstance(error, Unreached):
             why = f"cannot be reached ({error})"
             self._dispatcher.pool.take_out(instance, why)
             log.warning("%s %s is out: it %s", instance.side, instance.address, why)
@@ -159,10 +151,10 @@ class Legs:
         return LegFailed(instance, f"broke the connection ({described(error)})")
 
     @staticmethod
-    def _refused(work: Work, response: aiohttp.ClientResponse, answered: bytes) -> None:
+    def _refused(work: Work, response: Response, answered: bytes) -> None:
         if response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             work.end(Outcome.DONE)
-            raise PassedOn(response.status, answered, response.headers.get("content-type", "text/plain"))
+            raise PassedOn(response.status, answered, response.header(b"content-type") or "text/plain")
         said = answered[:500].decode(errors="replace")
         raise LegFailed(work.instance, f"answered {response.status}: {said}")
 

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-import aiohttp
-
+from pdtest.embedded.proxy.connections import Connections
 from pdtest.embedded.proxy.contracts.contract import Contract, Order
 from pdtest.embedded.proxy.contracts.registry import Surroundings, contract_for
 from pdtest.embedded.proxy.dispatch import Dispatcher
@@ -25,18 +24,13 @@ from pdtest.embedded.proxy.policies import POLICIES
 from pdtest.embedded.proxy.request import ClientRequest
 from pdtest.embedded.proxy.settings import Settings
 
-#: Servers close idle connections, uvicorn after 5 s. A request sent at that moment is lost: be earlier.
-_KEEP_IDLE_S = 2.0
-#: How long a connection may take to be made. Answers may take as long as they want.
-_CONNECT_S = 5.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
     """One running proxy. `opened` makes it."""
 
     settings: Settings
-    session: aiohttp.ClientSession
+    connections: Connections
     pool: Pool
     contract: Contract
     dispatcher: Dispatcher
@@ -62,9 +56,10 @@ class Proxy:
 async def opened(settings: Settings) -> AsyncIterator[Proxy]:
     """A proxy, until the block ends. Raises OSError when the registration's port is taken."""
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(_session())
+        connections = Connections()
+        stack.callback(connections.close)
         pool = Pool()
-        stack.push_async_callback(HealthWatch(pool, session).close)
+        stack.push_async_callback(HealthWatch(pool, connections).close)
         for instance in settings.instances():
             pool.add(instance)
         if settings.zmq_port is not None:
@@ -76,26 +71,15 @@ async def opened(settings: Settings) -> AsyncIterator[Proxy]:
             registration.start(settings.host, settings.zmq_port)
         dispatcher = Dispatcher(pool, POLICIES[settings.policy]())
         lengths = PromptLengths()
-        around = Surroundings(session=session, metaserver=settings.metaserver)
+        around = Surroundings(connections=connections, metaserver=settings.metaserver)
         yield Proxy(
             settings=settings,
-            session=session,
+            connections=connections,
             pool=pool,
             contract=contract_for(settings.contract, around),
             dispatcher=dispatcher,
-            legs=Legs(session, dispatcher, lengths),
+            legs=Legs(connections, dispatcher, lengths),
             lengths=lengths,
             metaserver=Metaserver(),
             requests=Requests(),
         )
-
-
-def _session() -> aiohttp.ClientSession:
-    """One pool of connections per instance, without limits; bodies are left as they are."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_IDLE_S),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
-        auto_decompress=False,
-        skip_auto_headers=("Accept-Encoding", "User-Agent"),
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )

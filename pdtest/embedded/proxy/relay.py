@@ -13,8 +13,9 @@ from http import HTTPStatus
 
 from starlette.types import Message, Receive, Scope, Send
 
+from pdtest.embedded.proxy.connections import Broken
 from pdtest.embedded.proxy.errors import Failure, described
-from pdtest.embedded.proxy.legs import BROKEN, Decoding
+from pdtest.embedded.proxy.legs import Decoding
 from pdtest.embedded.proxy.request import ClientRequest
 from pdtest.embedded.proxy.work import Outcome
 
@@ -125,10 +126,10 @@ async def _pass_on(decoding: Decoding, request: ClientRequest, send: Send) -> Ou
         while chunk := await decoding.read():
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
             last = chunk
-    except BROKEN as error:
+    except Broken as error:
         reason = f"decode leg: {decoding.decode.address} broke off in mid-answer ({described(error)})"
         log.warning("%s: %s", request.request_id, reason)
-        if decoding.response.content_type == "text/event-stream":
+        if decoding.response.header(b"content-type").startswith("text/event-stream"):
             event = _error_event(reason, torn=bool(last) and not last.endswith(b"\n\n"))
             await send({"type": "http.response.body", "body": event, "more_body": False})
         # Else the response is left incomplete, and the server cuts the connection.
@@ -138,11 +139,7 @@ async def _pass_on(decoding: Decoding, request: ClientRequest, send: Send) -> Ou
 
 
 def _start(decoding: Decoding, request: ClientRequest) -> Message:
-    headers = [
-        (name.lower(), value)
-        for name, value in decoding.response.raw_headers
-        if name.lower() not in _HOP_BY_HOP
-    ]
+    headers = [header for header in decoding.response.headers if header[0] not in _HOP_BY_HOP]
     if not any(name == b"x-request-id" for name, _ in headers):
         headers.append((b"x-request-id", request.request_id.encode("latin-1")))
     headers.append((b"x-pdtest-decode", decoding.decode.address.encode("latin-1")))

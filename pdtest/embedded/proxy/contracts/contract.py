@@ -79,7 +79,7 @@ class Contract(Protocol):
     async def open(self, prefill: Instance | None) -> Opening:
         """Before a request is led. ``prefill`` is None where decode goes first.
 
-        Raises aiohttp.ClientError or OSError when prefill had to be asked and did not answer.
+        Raises Broken when prefill had to be asked and did not answer.
         """
         ...
 

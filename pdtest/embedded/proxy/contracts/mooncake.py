@@ -7,26 +7,27 @@ for the engine ids, and deals requests out to the data-parallel ranks in turn.
 from __future__ import annotations
 
 import itertools
+import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
-import aiohttp
-
+from pdtest.embedded.proxy.connections import Broken, Connections
 from pdtest.embedded.proxy.contracts.contract import Opening, Order
 from pdtest.embedded.proxy.contracts.plain import PlainContract
 from pdtest.embedded.proxy.instances import Instance
 
 #: A prefill that was started again has another engine id, and nothing says so until a request fails.
 _FRESH_S = 0.5
-_PATIENCE = aiohttp.ClientTimeout(total=5)
+_PATIENCE_S = 5.0
 #: Where vLLM listens unless VLLM_MOONCAKE_BOOTSTRAP_PORT says otherwise.
 DEFAULT_BOOTSTRAP_PORT = 8998
 
 
-class StrangeBootstrap(aiohttp.ClientError):
+class StrangeBootstrap(Broken):
     """The bootstrap server answered, but not what it should."""
 
 
@@ -47,8 +48,8 @@ class MooncakeContract(PlainContract):
     prefill_min_tokens = 1  # decode would wait in vain for blocks that prefill gave up
     order = Order.TOGETHER
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
         self._ranks: dict[Instance, _Ranks] = {}
 
     async def open(self, prefill: Instance | None) -> Opening:
@@ -64,7 +65,7 @@ class MooncakeContract(PlainContract):
                 "do_remote_decode": False,
                 "do_remote_prefill": True,
                 "transfer_id": transfer_id,
-                "remote_bootstrap_addr": _bootstrap(prefill),
+                "remote_bootstrap_addr": f"http://{_bootstrap(prefill)}",
                 "remote_engine_id": ranks.engine_ids[rank],
             },
             headers={"X-data-parallel-rank": str(rank)},
@@ -88,21 +89,21 @@ class MooncakeContract(PlainContract):
         return ranks
 
     async def _ask(self, prefill: Instance) -> dict[int, str]:
-        url = _bootstrap(prefill) + "/query"
-        async with self._session.get(url, timeout=_PATIENCE) as answer:
-            if answer.status != 200:  # noqa: PLR2004
-                raise StrangeBootstrap(f"GET {url} answered {answer.status}, expected 200")
-            said: Any = await answer.json(content_type=None)
+        address = _bootstrap(prefill)
+        url = f"GET http://{address}/query"
+        answer = await self._connections.get(address, "/query", {}, timeout_s=_PATIENCE_S)
+        content = await answer.read_all()
+        if answer.status != HTTPStatus.OK:
+            raise StrangeBootstrap(f"{url} answered {answer.status}, expected 200")
         try:
+            said: Any = json.loads(content)
             ranks = {int(rank): str(entry["engine_id"]) for rank, entry in said.items()}
         except (AttributeError, KeyError, TypeError, ValueError):
             ranks = {}
         if not ranks:
-            raise StrangeBootstrap(
-                f"GET {url} answered {said!r}, expected data-parallel ranks with engine_id"
-            )
+            raise StrangeBootstrap(f"{url} answered {content[:200]!r}, expected ranks with engine_id")
         return ranks
 
 
 def _bootstrap(prefill: Instance) -> str:
-    return f"http://{prefill.host}:{prefill.bootstrap_port or DEFAULT_BOOTSTRAP_PORT}"
+    return f"{prefill.host}:{prefill.bootstrap_port or DEFAULT_BOOTSTRAP_PORT}"

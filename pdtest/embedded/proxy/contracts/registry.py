@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import aiohttp
-
+from pdtest.embedded.proxy.connections import Connections
 from pdtest.embedded.proxy.contracts.ascend_layerwise import AscendLayerwiseContract
 from pdtest.embedded.proxy.contracts.ascend_mooncake import AscendMooncakeContract
 from pdtest.embedded.proxy.contracts.ascend_store import AscendStoreContract
@@ -22,9 +21,9 @@ from pdtest.embedded.proxy.contracts.p2p_nccl import P2pNcclContract
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What a contract may need of the proxy: its HTTP client, and where it can be reached."""
+    """What a contract may need of the proxy: its connections, and where it can be reached."""
 
-    session: aiohttp.ClientSession
+    connections: Connections
     metaserver: str
 
 
@@ -32,7 +31,7 @@ CONTRACTS: Mapping[str, Callable[[Surroundings], Contract]] = MappingProxyType(
     {
         NixlContract.name: lambda _: NixlContract(),
         NixlPushContract.name: lambda _: NixlPushContract(),
-        MooncakeContract.name: lambda around: MooncakeContract(around.session),
+        MooncakeContract.name: lambda around: MooncakeContract(around.connections),
         P2pNcclContract.name: lambda _: P2pNcclContract(),
         AscendMooncakeContract.name: lambda _: AscendMooncakeContract(),
         AscendLayerwiseContract.name: lambda around: AscendLayerwiseContract(around.metaserver),
