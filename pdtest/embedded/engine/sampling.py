@@ -16,8 +16,8 @@ _COLDEST = 1e-5
 class Sampler:
     """Chooses the tokens of one sequence.
 
-    Random numbers depend on the request's seed and on which choice it is; without a seed, on the engine's
-    and the request's id.
+    Random numbers depend on the sequence's seed alone (the API gives each choice one of its own, as vLLM
+    does); without a seed, on the engine's, the request's id and which choice it is.
     """
 
     def __init__(self, sequence: Sequence, *, eos_id: int, seed: int) -> None:
@@ -26,8 +26,8 @@ class Sampler:
         ends = sampling.stop_token_ids if sampling.ignore_eos else sampling.stop_token_ids | {eos_id}
         self._early = sorted(ends) if sampling.min_tokens else []
         self._plain = sampling.temperature < _COLDEST and not sampling.logit_bias and not self._early
-        asked = f"{seed}/{sequence.request_id}" if sampling.seed is None else str(sampling.seed)
-        self._random = random.Random(f"{asked}/{sequence.choice}")  # noqa: S311 - not for secrets
+        own = f"{seed}/{sequence.request_id}/{sequence.choice}" if sampling.seed is None else sampling.seed
+        self._random = random.Random(own)  # noqa: S311 - not for secrets
 
     def choose(self, logits: Floats) -> int:
         """The next token. ``logits``: one row, left as it is."""

@@ -26,6 +26,8 @@ def record(url: str, cases: tuple[Case, ...] = CASES) -> dict[str, Exchange]:
     answers: dict[str, Exchange] = {}
     # A request of its own connection each: a case may make the server close it.
     with httpx.Client(base_url=url, timeout=120, headers={"connection": "close"}) as client:
+        # What was asked before must not be in the prefix cache.
+        client.post("/reset_prefix_cache").raise_for_status()
         for case in cases:
             answers[case.name] = ask(client, case, answers)
     _forget_places(answers["models"].body)

@@ -57,10 +57,9 @@ def test_no_top_k_keeps_all(top_k: int) -> None:
     assert {0, 1, 2, 3, 4} <= set(draws(top_k=top_k))
 
 
-def test_a_seed_decides_for_each_choice_of_its_own() -> None:
+def test_a_seed_decides_by_itself() -> None:
     same = draws(20, seed=5, id="cmpl-a-0")
-    assert draws(20, seed=5, id="cmpl-b-0", engine_seed=9) == same
-    assert draws(20, seed=5, id="cmpl-a-1") != same
+    assert draws(20, seed=5, id="cmpl-b-1", engine_seed=9) == same
     assert draws(20, seed=6, id="cmpl-a-0") != same
 
 

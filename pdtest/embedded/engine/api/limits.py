@@ -50,8 +50,7 @@ class Limits:
         )
 
     def sampling(self, options: Options, prompt_length: int, *, choice: int = 0) -> Sampling:
-        """How choice number ``choice`` of a prompt is made. Raises BadValue."""
-        self._check_values(options)
+        """How choice number ``choice`` of a prompt is made, of options that were checked. Raises BadValue."""
         max_tokens = self._max_tokens(options.max_tokens, prompt_length)
         if options.min_tokens > max_tokens:
             raise BadValue(
@@ -87,7 +86,8 @@ class Limits:
             raise _bad("max_tokens", "must be at least 1", max_tokens)
         return max_tokens
 
-    def _check_values(self, options: Options) -> None:
+    def check(self, options: Options) -> None:
+        """Raises BadValue for values that make no sense, whatever the prompt."""
         if options.n < 1:
             raise BadValue(f"n must be at least 1, got {options.n}.")
         if options.n > _MOST_CHOICES:

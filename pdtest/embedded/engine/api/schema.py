@@ -202,7 +202,7 @@ def _prompts(fields: Fields, prompt: Any) -> tuple[Prompt, ...]:
     if not isinstance(prompt, list):
         fields.wrong("prompt", "a string, token ids, or a list of either", prompt)
         return ()
-    if prompt and all(isinstance(item, int) for item in prompt):
+    if prompt and isinstance(prompt[0], int):
         return (_ids(fields, "prompt", prompt),)
     if len(prompt) > _MOST_PROMPTS:
         raise BadValue(
@@ -216,7 +216,7 @@ def _prompts(fields: Fields, prompt: Any) -> tuple[Prompt, ...]:
 
 def _ids(fields: Fields, field: str, ids: Any) -> tuple[int, ...]:
     if not isinstance(ids, list):
-        fields.wrong(field, "token ids, as in its neighbours", ids)
+        fields.wrong(field, "a string or token ids, all prompts alike", ids)
         return ()
     for at, item in enumerate(ids):
         if not isinstance(item, int) or item < 0:

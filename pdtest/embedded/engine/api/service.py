@@ -55,6 +55,7 @@ class Service:
     ) -> Generation:
         """The sequences that the request asks for, ready to be submitted. Raises ApiError."""
         tokens = [self.limits.tokens(prompt) for prompt in prompts]
+        self.limits.check(options)
         # Clients may give the same id to several requests, and connectors tell sequences by their ids. vLLM
         # 0.32 puts eight random digits behind the id (v1/engine/input_processor.py).
         name = f"{prefix}-{request_id}-{_random()[:8]}"
