@@ -38,7 +38,8 @@ SETTINGS: dict[str, Any] = {"model": Path("models/echo"), "served_name": "echo",
 class EchoCore:
     """Says each prompt again, then `<eos>`, then that all over; a token per turn of the loop.
 
-    ``patient``: says nothing until ``go`` is set. ``failure``: (after so many tokens, message, status).
+    Says nothing until ``go`` is set, and nothing more after ``pause_after`` tokens. ``failure``: after so
+    many tokens, with that message and status.
     """
 
     def __init__(self) -> None:
@@ -47,6 +48,7 @@ class EchoCore:
         self.go = asyncio.Event()
         self.go.set()
         self.failure: tuple[int, str, int] | None = None
+        self.pause_after: int | None = None
         self.handover: dict[str, Any] | None = None
         self.cached = 0
         self.resets = True
@@ -58,7 +60,7 @@ class EchoCore:
         self._tasks[sequence.id] = asyncio.create_task(self._speak(sequence))
 
     def abort(self, sequence: Sequence, finish: Finish = Finish.ABORT) -> None:
-        if sequence.finish is None:
+        if sequence.id in self._tasks:
             self.aborted.append(sequence)
             self._tasks[sequence.id].cancel()
             self._end(sequence, Step(finish=finish))
@@ -72,6 +74,8 @@ class EchoCore:
         self._score_prompt(sequence)
         for token in itertools.cycle((*sequence.prompt, EOS)):
             await asyncio.sleep(0)
+            if len(sequence.output) == self.pause_after:
+                await asyncio.Event().wait()
             if self.failure is not None and len(sequence.output) == self.failure[0]:
                 _, error, status = self.failure
                 self._end(sequence, Step(finish=Finish.ERROR, error=error, status=status))
