@@ -80,7 +80,9 @@ class KVMemory:
         shape = (part.shape[0], 2, len(blocks), part.shape[3], heads.count, part.shape[5])
         values = np.frombuffer(content, np.float32)
         if values.size != int(np.prod(shape)):
-            raise ValueError(f"{values.nbytes} bytes for KV of shape {shape}, expected {int(np.prod(shape)) * 4}")
+            raise ValueError(
+                f"{values.nbytes} bytes for KV of shape {shape}, expected {int(np.prod(shape)) * 4}"
+            )
         part[:, :, list(blocks), :, own, :] = values.reshape(shape)
 
     def _own(self, heads: Heads) -> slice:
