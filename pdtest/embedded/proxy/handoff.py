@@ -42,7 +42,6 @@ class Handoff:
     def give_up_on(self, failed: LegFailed) -> None:
         """Go on without this instance. Raises Failure when that is not possible."""
         self._failed.append(failed.instance)
-        self.contract.doubt(failed.instance)
         side = failed.instance.side
         others = [one for one in self._dispatcher.pool.usable(side) if one not in self._failed]
         goes_on = failed.may_be_repeated and others and len(self._failed) < _MOST_FAILURES

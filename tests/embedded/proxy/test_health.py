@@ -84,6 +84,25 @@ async def test_what_an_instance_does_while_it_is_restarted_costs_no_second_reque
     assert (await there.post(BODY)).status == 200
 
 
+async def test_nobody_asks_after_an_instance_that_was_removed(workshop: Workshop) -> None:
+    there = await workshop.deploy()
+    await there.decode.stop()
+    await there.post(BODY)
+    await there.post({"type": "decode", "instances": [there.decode.address]}, "/instances/remove")
+    await asyncio.sleep(0.1)  # while nobody answers, it would be asked again by now
+    asked = 0
+
+    async def count(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        writer.close()
+
+    server = await asyncio.start_server(count, "127.0.0.1", there.decode.port)
+    await asyncio.sleep(1.2)
+    server.close()
+    assert asked == 0
+
+
 async def test_a_request_under_way_outlives_the_removal_of_its_instance(workshop: Workshop) -> None:
     there = await workshop.deploy(decode=streams("a"))
     release = asyncio.Event()

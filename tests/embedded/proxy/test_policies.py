@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -59,22 +58,32 @@ def test_instances_that_come_and_go_take_nothing_from_the_others(outs: list[set[
 
 @given(
     policy=st.sampled_from(["least_loaded", "kv_length"]),
-    steps=st.lists(st.one_of(st.integers(0, 500), st.just("end"), st.just("token")), max_size=60),
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("begin"), st.integers(0, 500)),
+            st.tuples(st.just("end"), st.integers(0, 60)),
+            st.tuples(st.just("token"), st.integers(0, 60)),
+        ),
+        min_size=20,
+        max_size=60,
+    ),
 )
-def test_the_one_with_the_least_gets_it_and_all_is_zero_in_the_end(policy: str, steps: list[Any]) -> None:
+def test_the_one_with_the_least_gets_it_and_all_is_zero_in_the_end(
+    policy: str, steps: list[tuple[str, int]]
+) -> None:
     pool = _pool(3)
     dispatcher = _dispatcher(pool, policy)
     under_way: list[Work] = []
-    for step in steps:
+    for step, number in steps:
         if step == "end" and under_way:
-            under_way.pop(0).end(Outcome.DONE)
+            under_way.pop(number % len(under_way)).end(Outcome.DONE)
         elif step == "token" and under_way:
-            under_way[-1].generated(1)
-        elif isinstance(step, int):
+            under_way[number % len(under_way)].generated(1)
+        elif step == "begin":
             load = {one: (one.in_flight if policy == "least_loaded" else one.kv_length) for one in pool}
-            chosen = dispatcher.choose(Side.DECODE, _request(step))
+            chosen = dispatcher.choose(Side.DECODE, _request(number))
             assert load[chosen] == min(load.values())
-            under_way.append(dispatcher.begin(chosen, _request(step)))
+            under_way.append(dispatcher.begin(chosen, _request(number)))
         for one in pool:
             mine = [work for work in under_way if work.instance is one]
             assert one.in_flight == len(mine)
@@ -89,6 +98,14 @@ def test_equals_take_turns() -> None:
         dispatcher = _dispatcher(_pool(3), policy)
         chosen = [dispatcher.choose(Side.DECODE, _request()).address for _ in range(6)]
         assert chosen == ["host:1", "host:2", "host:3"] * 2, policy
+
+
+@pytest.mark.parametrize("policy", ["least_loaded", "kv_length"])
+def test_who_is_done_first_gets_the_next(policy: str) -> None:
+    dispatcher = _dispatcher(_pool(3), policy)
+    works = [dispatcher.begin(dispatcher.choose(Side.DECODE, _request(5)), _request(5)) for _ in range(3)]
+    works[1].end(Outcome.DONE)
+    assert dispatcher.choose(Side.DECODE, _request()) is works[1].instance
 
 
 def test_long_prompts_weigh_more_than_many_requests() -> None:

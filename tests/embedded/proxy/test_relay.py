@@ -279,6 +279,15 @@ async def test_streams_are_counted_while_they_run(workshop: Workshop) -> None:
     assert about["mean_leg_s"] >= about["mean_first_chunk_s"]
 
 
+async def test_a_prompts_length_is_known_before_prefill_has_counted(workshop: Workshop) -> None:
+    there = await workshop.deploy(never)
+    request = asyncio.create_task(there.post({"prompt": [5] * 40}))
+    await there.prefill.arrived.wait()
+    _, stats = await there.get("/stats")
+    assert stats["prefill_instances"][0]["kv_length"] == 40
+    request.cancel()
+
+
 async def test_one_connection_serves_many_requests(workshop: Workshop) -> None:
     there = await workshop.deploy(decode=streams("a"))
     connector = aiohttp.TCPConnector(limit=1)

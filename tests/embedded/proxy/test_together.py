@@ -101,6 +101,19 @@ async def test_ranks_take_turns_and_the_bootstrap_is_not_asked_each_time(worksho
     assert len(transfers) == 4
 
 
+async def test_turns_go_on_when_the_bootstrap_is_asked_again(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pdtest.embedded.proxy.contracts.mooncake._FRESH_S", 0.0)
+    there = await workshop.deploy(prefills(None), **MOONCAKE)
+    _introduce(there.prefill, "rank-0", "rank-1")
+    for _ in range(4):
+        await there.post(BODY)
+    assert _queries(there.prefill) == 4
+    ranks = [seen.headers["x-data-parallel-rank"] for seen in _posts(there.prefill)]
+    assert ranks == ["0", "1", "0", "1"]
+
+
 async def test_a_failed_request_makes_the_proxy_ask_again(workshop: Workshop) -> None:
     """A prefill that was started again has another engine id."""
     there = await workshop.deploy(prefills(None), **MOONCAKE)
