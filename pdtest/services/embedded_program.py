@@ -15,7 +15,7 @@ EMBEDDED_LOG = LogRules(
 EMBEDDED_DIAGNOSES: tuple[Diagnosis, ...] = (
     diagnosis(
         "embedded stack not installed",
-        r"No module named '(numpy|starlette|uvicorn|uvloop|httptools|aiohttp|msgpack|zmq|prometheus_client)'",
+        r"No module named '(numpy|starlette|uvicorn|uvloop|httptools|msgpack|zmq|prometheus_client)'",
         "the member's interpreter lacks a package of the embedded stack",
         "pip install 'pdtest[embedded]' into the interpreter named in command.sh",
     ),
