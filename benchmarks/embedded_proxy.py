@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import socket
 import statistics
@@ -54,7 +53,6 @@ def main() -> None:
         return
     server_port, proxy_port = _free_port(), _free_port()
     with _started(server_port, proxy_port) as proxy:
-        _others_than_the_proxy()
         uvloop.run(_measure(options.rounds, options.streams, server_port, proxy_port, proxy))
 
 
@@ -207,7 +205,7 @@ async def _serve(port: int) -> None:
 
 @contextmanager
 def _started(server_port: int, proxy_port: int) -> Iterator[psutil.Process]:
-    """The chunk server and the proxy, which has a core of its own where there are two."""
+    """The chunk server and the proxy."""
     lists = []
     for side in ("prefiller", "decoder"):
         lists += [f"--{side}-hosts", "127.0.0.1", f"--{side}-ports", str(server_port)]
@@ -219,20 +217,11 @@ def _started(server_port: int, proxy_port: int) -> Iterator[psutil.Process]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        cores = sorted(os.sched_getaffinity(0))
-        if len(cores) > 1:
-            os.sched_setaffinity(proxy.pid, cores[:1])
-            os.sched_setaffinity(server.pid, cores[1:])
         yield psutil.Process(proxy.pid)
     finally:
         for process in (proxy, server):
             process.kill()
             process.wait()
-
-
-def _others_than_the_proxy() -> None:
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, cores[1:] or cores)
 
 
 async def _healthy(port: int) -> None:
