@@ -50,6 +50,8 @@ class EchoCore:
         self.failure: tuple[int, str, int] | None = None
         self.pause_after: int | None = None
         self.handover: dict[str, Any] | None = None
+        #: By the prompt's length, for requests with several.
+        self.handovers: dict[int, dict[str, Any]] = {}
         self.cached = 0
         self.resets = True
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -88,7 +90,7 @@ class EchoCore:
 
     def _end(self, sequence: Sequence, step: Step) -> None:
         sequence.finish = step.finish
-        sequence.handover = self.handover
+        sequence.handover = self.handovers.get(len(sequence.prompt), self.handover)
         del self._tasks[sequence.id]
         sequence.steps.put_nowait(step)
 

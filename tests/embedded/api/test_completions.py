@@ -195,6 +195,19 @@ async def test_prefill_hands_over_and_tells_what_was_cached(
     assert answer["kv_transfer_params"] is None, "vLLM ends it before the engine does"
 
 
+async def test_of_several_prompts_the_first_ones_handover_is_told(
+    client: httpx.AsyncClient, core: EchoCore
+) -> None:
+    core.handovers = {2: {"remote_block_ids": [[1]]}, 3: {"remote_block_ids": [[2]]}}
+    answer = await ask(client, prompt=["ab", "abc"], max_tokens=1)
+    assert answer["kv_transfer_params"] == {"remote_block_ids": [[1]]}
+
+
+async def test_continuous_usage_is_part_of_the_usage(client: httpx.AsyncClient) -> None:
+    events = await stream(client, max_tokens=2, stream_options={"continuous_usage_stats": True})
+    assert not any("usage" in event for event in events)
+
+
 @pytest.mark.parametrize(("tokens", "running"), [(1, [1]), (3, [1, 2, 3])])
 async def test_continuous_usage(client: httpx.AsyncClient, tokens: int, running: list[int]) -> None:
     options = {"include_usage": True, "continuous_usage_stats": True}
