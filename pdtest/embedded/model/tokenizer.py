@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 EOS: Final = 0
@@ -67,11 +68,8 @@ def piece(token: int, before: Sequence[int] = ()) -> str:
     if byte < _ASCII:
         return chr(byte)
     for length in range(1, min(_LONGEST_CHARACTER, len(before) + 1)):
-        try:
-            character = bytes(_bytes((*before[-length:], token))).decode()
-        except UnicodeDecodeError:
-            continue
-        return character if len(character) == 1 else ""
+        with suppress(UnicodeDecodeError):
+            return bytes(_bytes((*before[-length:], token))).decode()
     return ""
 
 
