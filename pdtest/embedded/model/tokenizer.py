@@ -47,7 +47,7 @@ def _written(token: int) -> bytes:
 
 
 def name(token: int) -> str:
-    """A token by itself, as `/tokenize` lists it: a character, a special token's name, `<0xE2>` for a byte."""
+    """A token by itself, as `/tokenize` lists it: a character, a special one's name, or as `<0xE2>`."""
     if token < _FIRST_BYTE:
         return _NAMES[token]
     byte = token - _FIRST_BYTE
