@@ -1,21 +1,15 @@
-"""HTTP calls of connectors: to Mooncake's bootstrap server and to Ascend's metaserver.
-
-Over asyncio's streams and the parser that the engine's server has anyway: an HTTP client library costs
-10 MiB of memory in every engine, for one call per request at most.
-"""
+"""HTTP calls of connectors: to Mooncake's bootstrap server and to Ascend's metaserver."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-import httptools
+from pdtest.embedded.connections import Broken, Connections
 
 _FIRST_ERROR = 400
-_READ_BYTES = 1 << 16
 _SHOWN = 200
 
 
@@ -23,24 +17,10 @@ class HttpFailed(Exception):
     """A call was not answered, or with an error."""
 
 
-@dataclass
-class _Answer:
-    """What the parser calls."""
-
-    body: list[bytes] = field(default_factory=list)
-    is_complete: bool = False
-
-    def on_body(self, part: bytes) -> None:
-        self.body.append(part)
-
-    def on_message_complete(self) -> None:
-        self.is_complete = True
-
-
 class HttpCalls:
     """JSON over HTTP/1.1, a connection per call.
 
-    Tries again when nobody takes the call, but not when the answer is late or an error.
+    Tries again when the connection fails, but not when the answer is late or an error.
     """
 
     def __init__(self, *, timeout_s: float, attempts: int = 3, pause_s: float = 0.1) -> None:
@@ -65,12 +45,12 @@ class HttpCalls:
                 break
             except TimeoutError as error:
                 raise HttpFailed(f"{what}: no answer within {self._timeout_s:g} s") from error
-            except (ValueError, httptools.HttpParserError) as error:
-                raise HttpFailed(f"{what}: {error}") from error
-            except OSError as error:
+            except Broken as error:
                 if attempt == self._attempts:
                     raise HttpFailed(f"{what}: {error} ({attempt} attempts)") from error
                 await asyncio.sleep(self._pause_s)
+            except ValueError as error:
+                raise HttpFailed(f"{what}: {error}") from error
         if status >= _FIRST_ERROR:
             raise HttpFailed(f"{what} answered {status}: {said.decode(errors='replace')[:_SHOWN]}")
         try:
@@ -88,22 +68,12 @@ def _split(url: str) -> SplitResult:
 
 
 async def _exchange(method: str, url: SplitResult, body: bytes) -> tuple[int, bytes]:
-    """Status and body. Raises OSError, HttpParserError."""
-    reader, writer = await asyncio.open_connection(url.hostname, url.port or 80)
+    """Status and body. Raises Broken."""
+    connections = Connections()
+    address = url.netloc if url.port else f"{url.netloc}:80"
+    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
     try:
-        path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        head = (
-            f"{method} {path} HTTP/1.1\r\nHost: {url.netloc}\r\nConnection: close\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        writer.write(head.encode() + body)
-        answer = _Answer()
-        parser = httptools.HttpResponseParser(answer)
-        while not answer.is_complete:
-            part = await reader.read(_READ_BYTES)
-            if not part:
-                raise ConnectionResetError("the server closed the connection before it had answered")
-            parser.feed_data(part)
+        response = await connections.send(method, address, path, {"Content-Type": "application/json"}, body)
+        return response.status, await response.read_all()
     finally:
-        writer.close()
-    return parser.get_status_code(), b"".join(answer.body)
+        connections.close()

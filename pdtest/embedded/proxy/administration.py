@@ -11,8 +11,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from pdtest.embedded.proxy.connections import Broken
-from pdtest.embedded.proxy.errors import Failure, described
+from pdtest.embedded.connections import Broken, described
+from pdtest.embedded.proxy.errors import Failure
 from pdtest.embedded.proxy.instances import Instance, Side, is_address
 from pdtest.embedded.proxy.legs import LegFailed
 from pdtest.embedded.proxy.metrics import exposition, stats

@@ -44,11 +44,6 @@ class NoneLeft(Failure):
         super().__init__(HTTPStatus.SERVICE_UNAVAILABLE, f"no {side} instance can take the request: {why}")
 
 
-def described(error: BaseException) -> str:
-    """Its message; some have none."""
-    return str(error) or type(error).__name__
-
-
 def error_body(status: int, message: str, kind: str) -> bytes:
     """``{"error": {message, type, param, code}}``, as vLLM has it."""
     return json.dumps({"error": {"message": message, "type": kind, "param": None, "code": status}}).encode()

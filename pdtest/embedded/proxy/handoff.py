@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from pdtest.embedded.proxy.connections import Broken
+from pdtest.embedded.connections import Broken, described
 from pdtest.embedded.proxy.contracts.contract import Contract, Opening, Params
 from pdtest.embedded.proxy.dispatch import Dispatcher
-from pdtest.embedded.proxy.errors import described
 from pdtest.embedded.proxy.instances import Instance, Side
 from pdtest.embedded.proxy.legs import Decoding, LegFailed, Legs, PrefillAnswer
 from pdtest.embedded.proxy.request import ClientRequest

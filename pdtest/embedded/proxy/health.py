@@ -6,8 +6,7 @@ import asyncio
 import logging
 from http import HTTPStatus
 
-from pdtest.embedded.proxy.connections import Broken, Connections
-from pdtest.embedded.proxy.errors import described
+from pdtest.embedded.connections import Broken, Connections, described
 from pdtest.embedded.proxy.instances import Instance, Pool
 
 log = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from pdtest.embedded.proxy.connections import Broken, Connections, Response, Unreached
+from pdtest.embedded.connections import Broken, Connections, Response, Unreached, described
 from pdtest.embedded.proxy.contracts.contract import Params
 from pdtest.embedded.proxy.dispatch import Dispatcher
-from pdtest.embedded.proxy.errors import Failure, PassedOn, described
+from pdtest.embedded.proxy.errors import Failure, PassedOn
 from pdtest.embedded.proxy.instances import Instance, Side
 from pdtest.embedded.proxy.lengths import PromptLengths
 from pdtest.embedded.proxy.request import ClientRequest

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from pdtest.embedded.proxy.connections import Connections
+from pdtest.embedded.connections import Connections
 from pdtest.embedded.proxy.contracts.contract import Contract, Order
 from pdtest.embedded.proxy.contracts.registry import Surroundings, contract_for
 from pdtest.embedded.proxy.dispatch import Dispatcher

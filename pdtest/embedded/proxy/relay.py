@@ -13,8 +13,8 @@ from http import HTTPStatus
 
 from starlette.types import Message, Receive, Scope, Send
 
-from pdtest.embedded.proxy.connections import Broken
-from pdtest.embedded.proxy.errors import Failure, described
+from pdtest.embedded.connections import Broken, described
+from pdtest.embedded.proxy.errors import Failure
 from pdtest.embedded.proxy.legs import Decoding
 from pdtest.embedded.proxy.request import ClientRequest
 from pdtest.embedded.proxy.work import Outcome

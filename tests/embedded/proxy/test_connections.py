@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from pdtest.embedded.proxy.connections import Broken, Connections, Response, Unreached
+from pdtest.embedded.connections import Broken, Connections, Response, Unreached
 
 from .conftest import Workshop, free_port
 from .doubles import Engine, Exchange, never, until

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from pdtest.embedded.proxy.connections import Broken, Connections
+from pdtest.embedded.connections import Broken, Connections
 from pdtest.embedded.proxy.contracts.contract import Opening, Order
 from pdtest.embedded.proxy.contracts.plain import PlainContract
 from pdtest.embedded.proxy.instances import Instance

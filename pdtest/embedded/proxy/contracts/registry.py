@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from pdtest.embedded.proxy.connections import Connections
+from pdtest.embedded.connections import Connections
 from pdtest.embedded.proxy.contracts.ascend_layerwise import AscendLayerwiseContract
 from pdtest.embedded.proxy.contracts.ascend_mooncake import AscendMooncakeContract
 from pdtest.embedded.proxy.contracts.ascend_store import AscendStoreContract

@@ -1,7 +1,7 @@
-"""HTTP to the instances: a pool of connections for each, and bodies that are handed on as they come.
+"""HTTP to other members: a pool of connections for each, and bodies that are handed on as they come.
 
-Over the parser that uvicorn brings, instead of a client library: a library's part of a first token was half a
-millisecond, and a quarter of a second of the proxy's start.
+Over the parser that uvicorn brings, instead of a client library: of a first token through the proxy aiohttp
+took 1.8 ms where this takes 0.6, and it costs a quarter of a second of each start and 10 MiB in each engine.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from http import HTTPStatus
 from typing import cast
 
 import httptools
-
-from pdtest.embedded.proxy.errors import described
 
 #: Servers close idle connections, uvicorn after 5 s. A request sent at that moment is lost: be earlier.
 _KEEP_IDLE_S = 2.0
@@ -31,6 +29,11 @@ class Broken(Exception):
 
 class Unreached(Broken):
     """There was no connection: nothing of the request arrived."""
+
+
+def described(error: BaseException) -> str:
+    """Its message; some have none."""
+    return str(error) or type(error).__name__
 
 
 class Response:
