@@ -34,7 +34,7 @@ from pdtest.plugin.fixtures import (
 )
 from pdtest.plugin.junit import keep_junit
 from pdtest.plugin.marks import DISRUPTIVE, expect_known_issues, register
-from pdtest.plugin.options import add_options, refuse_misread_file
+from pdtest.plugin.options import add_options, refuse_misread_path
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.selection import select
 from pdtest.plugin.stash import RECORD, RUN, SELECTION
@@ -71,7 +71,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Decide which environments may be used; nothing starts and nothing is written yet."""
-    refuse_misread_file(config)
+    refuse_misread_path(config)
     selection = select(config)
     config.stash[SELECTION] = selection
     register(config, selection.marks())

@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+_TAKE_PATHS: Final = frozenset({"--env", "--pdtest-dir"})
 #: Where pytest's settings may be, and how their section begins there.
 _SETTINGS: Final = {
     "pytest.ini": "[pytest]",
@@ -61,20 +62,21 @@ def add_options(parser: pytest.Parser) -> None:
     )
 
 
-def refuse_misread_file(config: pytest.Config) -> None:
-    """``--env FILE`` must not move pytest's root directory to where that file lies.
+def refuse_misread_path(config: pytest.Config) -> None:
+    """``--env FILE`` must not move pytest's root directory to where that file lies; nor ``--pdtest-dir DIR``.
 
     pytest looks for its settings before it knows our options, takes a path after a space for a test's, and
-    starts looking there. With the file in another tree this project's settings would be passed over.
+    starts looking there. With the path in another tree this project's settings would be passed over.
     Raises pytest.UsageError.
     """
     words = [str(word) for word in config.invocation_params.args]
     here = config.invocation_params.dir
-    given = [value for option, value in pairwise(words) if option == "--env" and (here / value).is_file()]
+    given = [pair for pair in pairwise(words) if pair[0] in _TAKE_PATHS and (here / pair[1]).exists()]
     if given and config.inipath is None and _has_settings(here):
+        option, path = given[0]
         raise pytest.UsageError(
-            f"pytest has taken the path in '--env {given[0]}' for that of a test, and {config.rootpath} for "
-            f"the root directory: the settings in {here} do not count\n  next     write --env={given[0]}"
+            f"pytest has taken the path in '{option} {path}' for that of a test, and {config.rootpath} for "
+            f"the root directory: the settings in {here} do not count\n  next     write {option}={path}"
         )
 
 

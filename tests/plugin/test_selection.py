@@ -67,6 +67,18 @@ def test_a_file_that_would_hide_the_projects_settings_is_refused(three: Project)
     assert collected(seen) == {"mine"}
 
 
+def test_a_directory_that_would_hide_the_projects_settings_is_refused(three: Project) -> None:
+    elsewhere = (three.path / "../elsewhere").resolve()
+    elsewhere.mkdir(exist_ok=True)
+
+    hidden = three.run("--collect-only", "-q", "--pdtest-dir", str(elsewhere), env=None)
+    assert hidden.ret == pytest.ExitCode.USAGE_ERROR
+    hidden.stderr.fnmatch_lines([f"*write --pdtest-dir={elsewhere}"])
+
+    seen = three.run("--collect-only", "-q", f"--pdtest-dir={elsewhere}", env=None)
+    assert collected(seen) == {"small"}
+
+
 def test_further_directories_are_searched(three: Project) -> None:
     three.environment("../elsewhere/far")
     three.ini("pdtest_environments = elsewhere")
