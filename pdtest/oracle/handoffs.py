@@ -115,11 +115,12 @@ class Handoffs:
         """Have prefill export what it counted of further choices, or the next volley is charged with it.
 
         vLLM 0.32 hands its connector's counters out with the results of a step, and an idle prefill takes
-        none. Its own prompt, known by now, is the cheapest step there is.
+        none. A whole answer, not a token: the notification may be on its way yet, and a single step was too
+        early in one of 20 rounds.
         """
         asked = next((handoff.request for handoff in handoffs if handoff.request.n > 1), None)
         if asked is not None:
-            plain = asked.for_prefill()
+            plain = replace(asked, n=1, stream=False)
             await asyncio.gather(*(prefill.generate(plain) for prefill in self._with_role(Role.PREFILL)))
 
     def _runner(self, route: Route) -> HandoffRunner:
