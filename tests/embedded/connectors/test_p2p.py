@@ -227,10 +227,20 @@ async def test_registration(started: Started, role: str, kind: str) -> None:
         context.term()
 
 
-async def test_a_proxy_that_is_not_there_stops_nobody(started: Started) -> None:
-    extra: dict[str, Any] = {"proxy_ip": "127.0.0.1", "proxy_port": free_ports(1)[0], "http_port": 8100}
-    await started(connector(make_host(), "kv_producer", free_ports(1)[0], **extra))
+async def test_a_proxy_that_is_not_there_yet_hears_of_the_engine_when_it_is(started: Started) -> None:
+    proxy_port, port = free_ports(2)
+    extra: dict[str, Any] = {"proxy_ip": "127.0.0.1", "proxy_port": proxy_port, "http_port": 8100}
+    await started(connector(make_host(), "kv_producer", port, **extra))
     await asyncio.sleep(0.05)
+    context = zmq.asyncio.Context()
+    router = context.socket(zmq.ROUTER)
+    router.bind(f"tcp://127.0.0.1:{proxy_port}")
+    try:
+        identity, _ = await asyncio.wait_for(router.recv_multipart(), 10)
+        assert identity == f"127.0.0.1:{port}".encode()
+    finally:
+        router.close(linger=0)
+        context.term()
 
 
 @pytest.mark.parametrize(
