@@ -96,7 +96,7 @@ class Cluster:
 
     def dead(self) -> tuple[MemberDied, ...]:
         """The deaths since each member's last start: empty when all is well."""
-        return tuple(member.died.result() for member in self._members.values() if member.died.done())
+        return tuple(member.died.result() for member in self._members.values() if member.dead)
 
     def start(self, names: Collection[str] | None = None, *, watch: Watch | None = None) -> None:
         """Start the members ``names`` (default: all) that do not run yet, all at once.

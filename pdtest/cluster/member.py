@@ -51,6 +51,11 @@ class RunningMember:
         return self.state in {MemberState.STARTING, MemberState.READY}
 
     @property
+    def dead(self) -> bool:
+        """It ended without being told to; ``died`` says of what, at the latest in a moment."""
+        return self.state is MemberState.DIED
+
+    @property
     def starting(self) -> bool:
         """Launched, and does not serve yet."""
         return self.state is MemberState.STARTING

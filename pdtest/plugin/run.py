@@ -91,11 +91,10 @@ class Run:
 
     def revive(self, cluster: Cluster) -> None:
         """Start the members again that died; after a test that may have hurt them, the stuck ones too."""
-        hurt = [death.member for death in cluster.dead()]
-        if self.shaken:
-            running = (member for member in cluster.members.values() if member.alive)
-            hurt += unwell(running)
-            self.shaken = False
+        running = [member for member in cluster.members.values() if member.alive and self.shaken]
+        # The dead are counted last: a member that dies while the others are probed is found by that.
+        hurt = dict.fromkeys([*unwell(running), *(death.member for death in cluster.dead())])
+        self.shaken = False
         if cluster.environment.name in self._failures:
             raise ClusterUnavailable(cluster.environment.name, self._failures[cluster.environment.name])
         try:

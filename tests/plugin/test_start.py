@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import pdtest.plugin.run as run_module
+
 from .conftest import Project, member
 
 
@@ -43,6 +45,39 @@ def test_a_failed_start_is_told_once_in_full(project: Project) -> None:
     in_short = re.findall(r"^ERROR test_it\.py::\S+ - start-up failed", output, re.MULTILINE)
     assert len(in_short) == 3
     assert project.survivors() == []
+
+
+@pytest.mark.parametrize("found", ["[]", "['decode']"], ids=["before", "after"])
+def test_a_member_that_dies_while_the_members_are_looked_at_lives_in_the_next_test(
+    project: Project, monkeypatch: pytest.MonkeyPatch, found: str
+) -> None:
+    """Real vLLM ends some seconds after its engine did: once in a CI run exactly then."""
+    monkeypatch.setattr(run_module, "unwell", run_module.unwell)  # what the project replaces is put back
+    project.environment()
+    project.tests(f"""
+import os, signal, time
+import pdtest.plugin.run as run
+
+@pytest.mark.disruptive
+def test_disrupts(cluster):
+    decode, really = cluster.members["decode"], run.unwell
+
+    def looked_at(members):
+        unwell = really(members)
+        os.kill(decode.process.pid, signal.SIGKILL)
+        while decode.alive:
+            time.sleep(0.01)
+        run.unwell = really
+        return [*unwell, *{found}]
+
+    run.unwell = looked_at
+
+async def test_next(cluster, handoff, judge, prompts):
+    assert cluster.members["decode"].generation == 2
+    await judge(await handoff(ask(prompts)))
+""")
+
+    project.run().assert_outcomes(passed=2)
 
 
 def test_a_member_that_does_not_come_back_is_not_tried_again_for_every_test(project: Project) -> None:
