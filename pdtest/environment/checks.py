@@ -10,7 +10,15 @@ from typing import Final
 
 from pdtest.environment.finding import Finding, KeyPath, dotted
 from pdtest.environment.nearest import suggestion
-from pdtest.environment.schema import ENGINE_ROLES, Environment, Member, ReferenceKind, Role
+from pdtest.environment.schema import (
+    ENGINE_ROLES,
+    Connector,
+    Environment,
+    Member,
+    Model,
+    ReferenceKind,
+    Role,
+)
 from pdtest.environment.source import Located
 from pdtest.environment.vocabulary import Vocabulary
 from pdtest.errors import PdtestError
@@ -93,8 +101,26 @@ def names(subject: Subject) -> Iterator[Finding]:
             )
 
 
+def parts(subject: Subject) -> Iterator[Finding]:
+    """What engines cannot do without is there."""
+    if subject.environment.only_stores:
+        return
+    for key, model in (("model", Model), ("connector", Connector)):
+        if key not in subject.environment.model_fields_set:
+            required = [name for name, field in model.model_fields.items() if field.is_required()]
+            yield subject.finding(
+                (key,),
+                f"'{key}' is missing",
+                expected=f"{key}: with {', '.join(required)}",
+                seen="nothing",
+                next_step="only an environment whose members all have role: store needs none",
+            )
+
+
 def roles(subject: Subject) -> Iterator[Finding]:
-    """There is something to hand over, and someone to take it."""
+    """There is something to hand over, and someone to take it; or there are stores and nothing else."""
+    if subject.environment.only_stores:
+        return
     for role in (Role.PREFILL, Role.DECODE):
         if not subject.environment.members_with(role):
             seen = Counter(member.role.value for member in subject.environment.members.values())
@@ -158,6 +184,8 @@ def reference(subject: Subject) -> Iterator[Finding]:
 
 
 def _reference_by_role(subject: Subject) -> Iterator[Finding]:
+    if subject.environment.only_stores:
+        return
     colocated = subject.environment.members_with(Role.COLOCATED)
     kind = subject.environment.reference.kind
     if len(colocated) > 1:

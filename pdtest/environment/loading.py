@@ -26,6 +26,7 @@ __all__ = ["dump_resolved", "load"]
 
 _CHECKS: Final[tuple[checks.Check, ...]] = (
     checks.names,
+    checks.parts,
     checks.roles,
     checks.hosts,
     checks.urls,

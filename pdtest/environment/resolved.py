@@ -25,7 +25,8 @@ def dump_resolved(environment: Environment, variables: Mapping[str, str] | None 
     names = {member.api_key_env for member in environment.members.values() if member.api_key_env}
     secrets = {known[name]: name for name in sorted(names) if known.get(name)}
     # Defaults are in the members already; merged once more they would bring back what a null dropped.
-    data = environment.model_dump(mode="json", exclude={"defaults", "source"})
+    absent = {"model", "connector"} if environment.only_stores else set()
+    data = environment.model_dump(mode="json", exclude={"defaults", "source", *absent})
     text: str = yaml.dump(
         _written(data, secrets), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110
     )

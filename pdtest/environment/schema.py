@@ -220,6 +220,11 @@ class KnownIssue(Strict):
     why: str = Field(min_length=1, description="whose fault, since which version, where it is reported")
 
 
+#: What an environment of stores alone has: nobody serves a model, nothing is handed over.
+_NO_MODEL = Model(path="", dtype="float32", block_size=1, max_model_len=1)
+_NO_CONNECTOR = Connector.model_construct(contract=())
+
+
 class Environment(Strict):
     """A deployment to test. Frozen once loaded."""
 
@@ -228,8 +233,8 @@ class Environment(Strict):
     marks: tuple[str, ...] = Field(default=(), strict=False, description="pytest marks its tests take")
     requires: Requirements = Requirements()
     hosts: dict[str, Host] = Field(default_factory=lambda: {"local": Host()})
-    model: Model
-    connector: Connector
+    model: Model = Field(default=_NO_MODEL, description="needed as soon as there are engines")
+    connector: Connector = Field(default=_NO_CONNECTOR, description="needed as soon as there are engines")
     defaults: dict[str, MemberDefaults] = Field(
         default_factory=dict, description="by service name, beneath every member of that service"
     )
@@ -249,6 +254,11 @@ class Environment(Strict):
         description="tests expected to fail here; one that passes all the same fails the run",
     )
     source: Path | None = Field(default=None, exclude=True, strict=False)
+
+    @property
+    def only_stores(self) -> bool:
+        """A store on its own, to be tested without engines: there is no model, and nothing is handed over."""
+        return bool(self.members) and len(self.members_with(Role.STORE)) == len(self.members)
 
     def members_with(self, *roles: Role) -> dict[str, Member]:
         """The members that have one of ``roles``, in file order."""

@@ -172,6 +172,8 @@ def home(config: pytest.Config) -> Path:
 
 def _with_model(environment: Environment, rootdir: Path) -> Environment:
     """The environment with its model's path absolute, the model made if it says so and is absent."""
+    if environment.only_stores:
+        return environment
     model = environment.model
     path = Path(model.path) if Path(model.path).is_absolute() else rootdir / model.path
     if model.make is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,25 @@ def _tampers(environment: Environment) -> Sequence[str]:
 
 
 AXES: dict[str, Axis] = {"route": _routes, "tamper": _tampers}
+
+
+#: Fixtures that make sense only where there are engines, and those only where there is a store.
+NEED_ENGINES = frozenset(
+    {
+        *("asked", "bounds", "colocated", "contract", "decode", "engines", "gallery", "handoff", "judge"),
+        *("oracle", "prefill", "prompts", "proxy", *AXES),
+    }
+)
+NEED_STORE = frozenset({"store"})
+
+
+def _lacks(environment: Environment, fixtures: Container[str]) -> str | None:
+    """What a test with these ``fixtures`` misses in an environment; None where it can run."""
+    if environment.only_stores and any(name in fixtures for name in NEED_ENGINES):
+        return "has no engines"
+    if not environment.members_with(Role.STORE) and any(name in fixtures for name in NEED_STORE):
+        return "has no member with role: store"
+    return None
 
 
 @dataclass
@@ -104,7 +123,12 @@ class Selection:
                 "  next     pass --env NAME, or set pdtest_default_env in the ini file"
             )
         axes = [axis for axis in AXES if axis in metafunc.fixturenames]
-        parameters = [parameter for name in self.names for parameter in self._parameters(name, axes)]
+        lacks = {name: _lacks(self.environment(name), metafunc.fixturenames) for name in self.names}
+        if all(lacks.values()):
+            parameters = [self._skipped(name, axes, f"{name} {lack}") for name, lack in lacks.items()]
+        else:
+            able = (name for name, lack in lacks.items() if lack is None)
+            parameters = [parameter for name in able for parameter in self._parameters(name, axes)]
         metafunc.parametrize(["cluster", *axes], parameters, indirect=["cluster"], scope="session")
 
     def _parameters(self, name: str, axes: Sequence[str]) -> Iterator[ParameterSet]:
@@ -114,12 +138,14 @@ class Selection:
         for axis in axes:
             if not values[axis]:
                 reason = f"{'+'.join(environment.connector.contract)} has no {axis}"
-                yield pytest.param(
-                    name, *[None] * len(axes), id=name, marks=[*marks, pytest.mark.skip(reason=reason)]
-                )
+                yield self._skipped(name, axes, reason)
                 return
         for chosen in itertools.product(*values.values()):
             yield pytest.param(name, *chosen, id="-".join([name, *map(str, chosen)]), marks=marks)
+
+    def _skipped(self, name: str, axes: Sequence[str], reason: str) -> ParameterSet:
+        marks = [*self._marks(name), pytest.mark.skip(reason=reason)]
+        return pytest.param(name, *[None] * len(axes), id=name, marks=marks)
 
     def _is_recorded(self, name: str) -> bool:
         try:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import yaml
 
-from pdtest.environment.finding import Finding
+from pdtest.environment.finding import EnvironmentInvalid, Finding
+from pdtest.environment.loading import load
+from pdtest.environment.resolved import dump_resolved
+from pdtest.environment.vocabulary import Vocabulary
+
+from .conftest import MINIMAL, Write
 
 Findings = Callable[..., tuple[Finding, ...]]
 
@@ -188,3 +194,25 @@ def test_unknown_ways_of_tampering_are_found(findings: Findings) -> None:
 def test_unknown_services_in_defaults_are_found(findings: Findings) -> None:
     [finding] = findings(more="defaults: {vlm: {args: {}}}\n")
     assert finding.key == "defaults.vlm"
+
+
+def test_stores_alone_need_neither_model_nor_connector_nor_reference(
+    write: Write, vocabulary: Vocabulary
+) -> None:
+    environment = load(
+        write("pool.yaml", "members: {pool: {role: store, service: vllm}}"), vocabulary=vocabulary
+    )
+    assert environment.only_stores
+    again = load(write("again/pool.yaml", dump_resolved(environment)), vocabulary=vocabulary)
+    assert again.model_copy(update={"source": None}) == environment.model_copy(update={"source": None})
+
+
+@pytest.mark.parametrize("key", ["model", "connector"])
+def test_engines_need_both(write: Write, vocabulary: Vocabulary, key: str) -> None:
+    whole = yaml.safe_load(MINIMAL)
+    required = whole.pop(key)
+    with pytest.raises(EnvironmentInvalid, match=rf"'{key}' is missing") as raised:
+        load(write("env.yaml", yaml.safe_dump(whole)), vocabulary=vocabulary)
+    [finding] = raised.value.findings
+    assert finding.key == key
+    assert next(iter(required)) in str(finding.expected)

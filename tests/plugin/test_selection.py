@@ -203,3 +203,37 @@ def test_a_test_of_an_axis_that_the_contract_lacks_is_skipped_with_the_reason(pr
 
     result.assert_outcomes(skipped=2, deselected=10)
     result.stdout.fnmatch_lines(["*example has no tamper"])
+
+
+@pytest.fixture
+def with_pool(project: Project) -> Project:
+    project.environment("pool", model=None, connector=None, members={"pool": member("store")}, marks=["fake"])
+    project.environment("engines", marks=["fake"])
+    project.tests("""
+@pytest.fixture
+def store(cluster):
+    return cluster
+
+def test_store(store): pass
+def test_engines(prompts): pass
+def test_either(cluster): pass
+""")
+    return project
+
+
+def test_tests_run_where_there_is_what_they_need(with_pool: Project) -> None:
+    both = with_pool.run("-v", "--env", "pool", "--env", "engines", env=None)
+    assert set(re.findall(r"::(test_\w+\[\w+\]) PASSED", both.stdout.str())) == {
+        *("test_store[pool]", "test_engines[engines]", "test_either[pool]", "test_either[engines]")
+    }
+    both.assert_outcomes(passed=4)
+
+
+def test_what_runs_nowhere_is_skipped_with_the_reason(with_pool: Project) -> None:
+    alone = with_pool.run("-rs", "-v", "--env", "pool", env=None)
+    alone.assert_outcomes(passed=2, skipped=1)
+    alone.stdout.fnmatch_lines(["SKIPPED * pool has no engines"])
+
+    engines = with_pool.run("-rs", "-v", "--env", "engines", env=None)
+    engines.assert_outcomes(passed=2, skipped=1)
+    engines.stdout.fnmatch_lines(["SKIPPED * engines has no member with role: store"])
