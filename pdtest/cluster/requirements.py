@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Iterator
+import json
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
 
 import psutil
+from packaging.requirements import Requirement
 
-from pdtest.environment.schema import DeviceKind, Environment
+from pdtest.cluster import installed as program
+from pdtest.cluster.installed import importable, installed
+from pdtest.cluster.machine import NODES, devices, is_here
+from pdtest.environment.schema import DeviceKind, Environment, Needed
+from pdtest.launch.registry import launchers
 from pdtest.services.programs import find_program
 
 _GIB = 1 << 30
+_ANSWER_TIMEOUT_S = 60.0
+
+#: Distribution and version of a package; None where it is absent. The version may be unknown: empty.
+Found = tuple[str, str] | None
+
+#: Chips in the words of those who have them.
+_CHIPS: Final[Mapping[DeviceKind, str]] = {DeviceKind.CUDA: "GPU", DeviceKind.ASCEND: "NPU"}
 
 
 def unmet(environment: Environment) -> tuple[str, ...]:
@@ -19,17 +34,72 @@ def unmet(environment: Environment) -> tuple[str, ...]:
 
 
 def _packages(environment: Environment) -> Iterator[str]:
-    extra = environment.requires.extra
-    remedy = f": pip install 'pdtest[{extra}]'" if extra else ""
-    for package in environment.requires.packages:
-        if importlib.util.find_spec(package) is None:
-            yield f"the Python package '{package}' is not installed{remedy}"
+    needs = environment.requires
+    wanted = [(Requirement(entry.need), entry.why) for entry in map(_spelled_out, needs.packages)]
+    try:
+        found = _found(needs.python, [requirement for requirement, _ in wanted])
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        yield f"the interpreter '{needs.python}' does not say which packages it has: {_cause(error)}"
+        return
+    there = f" in {needs.python}" if needs.python else ""
+    for requirement, why in wanted:
+        fact = _lacking(requirement, found[requirement.name])
+        remedy = f"pip install 'pdtest[{needs.extra}]'" if needs.extra else f"pip install '{requirement}'"
+        if fact:
+            yield f"{fact}{there}: {why or remedy}"
+
+
+def _lacking(requirement: Requirement, found: Found) -> str | None:
+    if found is None:
+        return f"the Python package '{requirement.name}' is not installed"
+    distribution, version = found
+    if requirement.specifier and not version:
+        return f"'{requirement}' is needed, no metadata tells which '{distribution}' is installed"
+    if requirement.specifier and not requirement.specifier.contains(version, prereleases=True):
+        return f"'{requirement}' is needed, {distribution} {version} is installed"
+    return None
+
+
+def _found(python: str | None, wanted: Sequence[Requirement]) -> Mapping[str, Found]:
+    if python and wanted:
+        return _told_by(python, [requirement.name for requirement in wanted])
+    return {
+        requirement.name: installed(requirement.name)
+        # Reading all packages' metadata takes a tenth of a second and more.
+        if requirement.specifier or not importable(requirement.name)
+        else (requirement.name, "")
+        for requirement in wanted
+    }
+
+
+def _told_by(python: str, names: Sequence[str]) -> Mapping[str, Found]:
+    """Raises OSError, SubprocessError, ValueError where the interpreter does not answer."""
+    source = Path(program.__file__).read_text(encoding="utf-8")
+    answer = subprocess.run(  # noqa: S603 - the environment file names the interpreter
+        [find_program(python) or python, "-c", source, *names],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=_ANSWER_TIMEOUT_S,
+    )
+    return {name: tuple(found) if found else None for name, found in json.loads(answer.stdout).items()}
+
+
+def _cause(error: Exception) -> str:
+    said = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else ""
+    return said.splitlines()[-1] if said else str(error)
 
 
 def _executables(environment: Environment) -> Iterator[str]:
-    for program in environment.requires.executables:
-        if find_program(program) is None:
-            yield f"the program '{program}' is not on PATH"
+    for entry in map(_spelled_out, environment.requires.executables):
+        if find_program(entry.need) is None:
+            yield f"the program '{entry.need}' is not on PATH" + _behind(entry)
+
+
+def _files(environment: Environment) -> Iterator[str]:
+    for entry in map(_spelled_out, environment.requires.files):
+        if not Path(entry.need).expanduser().exists():
+            yield f"there is no file {entry.need}" + _behind(entry)
 
 
 def _memory(environment: Environment) -> Iterator[str]:
@@ -39,13 +109,63 @@ def _memory(environment: Environment) -> Iterator[str]:
         yield f"{wanted:g} GiB of memory are needed, {available:.1f} GiB are available"
 
 
-def _cores(environment: Environment) -> Iterator[str]:
-    present = psutil.cpu_count() or 1
+def _devices(environment: Environment) -> Iterator[str]:
+    for name, kind, members in _hosts_here(environment):
+        present = range(psutil.cpu_count() or 1) if kind is DeviceKind.CORE else devices(kind)
+        absent = {
+            member: lacking
+            for member, asked in members.items()
+            if (lacking := [device for device in asked if device not in present])
+        }
+        if absent:
+            yield (_few_cores if kind is DeviceKind.CORE else _no_chips)(name, kind, present, absent)
+
+
+def _hosts_here(
+    environment: Environment,
+) -> Iterator[tuple[str, DeviceKind, Mapping[str, Sequence[int]]]]:
+    """Hosts of this machine, with the devices of the members that are started on them.
+
+    Other machines' devices cannot be seen from here, and members that run already have theirs.
+    """
+    known = launchers()
+    starting = {
+        name: member
+        for name, member in environment.members.items()
+        if member.launcher in known and known[member.launcher].starts
+    }
     for name, host in environment.hosts.items():
-        if host.devices is not None and host.devices.kind is DeviceKind.CORE:
-            absent = [core for core in host.devices.ids if core >= present]
-            if absent:
-                yield f"host '{name}' has {present} cores, the environment wants core {absent[0]}"
+        members = {member: each.devices for member, each in starting.items() if each.host == name}
+        if host.devices is not None and any(members.values()) and is_here(host.address):
+            yield name, host.devices.kind, members
 
 
-_CHECKS: tuple[Callable[[Environment], Iterator[str]], ...] = (_packages, _executables, _memory, _cores)
+def _few_cores(host: str, _: DeviceKind, present: Sequence[int], absent: Mapping[str, Sequence[int]]) -> str:
+    first = min(min(lacking) for lacking in absent.values())
+    return f"host '{host}' has {len(present)} cores, the environment wants core {first}"
+
+
+def _no_chips(
+    host: str, kind: DeviceKind, present: Sequence[int], absent: Mapping[str, Sequence[int]]
+) -> str:
+    chip, node = _CHIPS[kind], f"/dev/{NODES[kind]}"
+    has = f"has {chip} {', '.join(map(str, present))}" if present else f"has no {chip} (no {node}<N>)"
+    asked = "; ".join(f"'{member}' asks for {', '.join(map(str, ids))}" for member, ids in absent.items())
+    return f"host '{host}' {has}: {asked}. Run where {node}<N> exists for each, or give members other devices"
+
+
+def _spelled_out(entry: str | Needed) -> Needed:
+    return entry if isinstance(entry, Needed) else Needed(need=entry)
+
+
+def _behind(entry: Needed) -> str:
+    return f": {entry.why}" if entry.why else ""
+
+
+_CHECKS: tuple[Callable[[Environment], Iterator[str]], ...] = (
+    _packages,
+    _executables,
+    _files,
+    _memory,
+    _devices,
+)

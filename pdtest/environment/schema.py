@@ -8,11 +8,14 @@ description is written for someone who is editing an environment file.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from packaging.requirements import InvalidRequirement, Requirement
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 
 class Role(StrEnum):
@@ -194,12 +197,38 @@ class Thresholds(Strict):
     )
 
 
+class Needed(Strict):
+    """Something the machine must have, and what to say where it has not."""
+
+    need: str = Field(description="the package with its versions, the program or the file")
+    why: str = Field(default="", description="shown where it is missing: the reason, and what to do")
+
+
+def _is_package(entry: str | Needed) -> str | Needed:
+    text = entry.need if isinstance(entry, Needed) else entry
+    with suppress(InvalidRequirement):
+        requirement = Requirement(text)
+        if not (requirement.extras or requirement.marker or requirement.url):
+            return entry
+    raise PydanticCustomError("package", "a package's import name and its versions, as in 'vllm<0.24'")
+
+
 class Requirements(Strict):
     """What the machine must have, checked before anything starts."""
 
-    packages: tuple[str, ...] = Field(default=(), strict=False, description="importable Python packages")
+    packages: tuple[Annotated[str | Needed, AfterValidator(_is_package)], ...] = Field(
+        default=(),
+        strict=False,
+        description="importable Python packages, with versions where they matter: 'vllm<0.24'",
+    )
+    python: str | None = Field(
+        default=None, description="interpreter that must have the packages; default: the one of pytest"
+    )
     extra: str | None = Field(default=None, description="the extra of pdtest that installs the packages")
-    executables: tuple[str, ...] = Field(default=(), strict=False, description="programs on PATH")
+    executables: tuple[str | Needed, ...] = Field(default=(), strict=False, description="programs on PATH")
+    files: tuple[str | Needed, ...] = Field(
+        default=(), strict=False, description="files and directories that must exist"
+    )
     memory_gib: float | None = Field(default=None, gt=0, description="available memory, GiB")
 
 

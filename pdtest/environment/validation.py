@@ -38,6 +38,8 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "greater_than_equal": "{ge} or more",
     "less_than": "less than {lt}",
     "less_than_equal": "{le} or less",
+    # In a union with something else: a mapping's unknown keys are findings of their own otherwise.
+    "extra_forbidden": "other keys",
     "too_short": "at least {min_length} of them",
 }
 

@@ -167,3 +167,18 @@ def test_names_are_not_checked_without_a_vocabulary(write: Write, vocabulary: Vo
     assert load(file, variables={}).members["prefill"].service == "theirs"
     with pytest.raises(EnvironmentInvalid, match="2 problems"):
         load(file, variables={}, vocabulary=vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("'vllm <= foo'", "a package's import name and its versions, as in 'vllm<0.24'"),
+        ("{need: 'vllm[cpu]'}", "a package's import name and its versions, as in 'vllm<0.24'"),
+        ("{need: vllm, wy: b}", "text (quote a number that is meant as text), or other keys"),
+    ],
+)
+def test_a_package_that_cannot_be_read(entry: str, expected: str, write: Write) -> None:
+    with pytest.raises(EnvironmentInvalid) as caught:
+        loaded(write, f"requires: {{packages: [zmq, {entry}]}}\n")
+    (finding,) = caught.value.findings
+    assert (finding.key, finding.expected) == ("requires.packages[1]", expected)
