@@ -38,10 +38,10 @@ _TO_PREFILL = (
     Field(name="remote_dcp_size", kind=POSITIVE, meaning="context parallel size of decode", required=False),
     Field(
         name="remote_block_size",
-        kind=POSITIVE,
-        meaning="tokens per block on decode",
+        kind=list_of(POSITIVE),
+        meaning="tokens per block on decode, per KV group",
         required=False,
-        older=list_of(POSITIVE),
+        older=POSITIVE,
     ),
 )
 

@@ -1,6 +1,11 @@
 """Ascend's MooncakeConnectorV1: as NIXL pull, with fields of its own.
 
-Facts from vllm-ascend (August 2026), kv_p2p/mooncake_connector.py and kv_p2p/mooncake/stats.py.
+Facts from vllm-ascend (main of 22 August 2026), kv_p2p/mooncake_connector.py. The counters come with its
+successor (kv_p2p/mooncake/stats.py), which no release has yet.
+
+``aborted_request`` is sent always, as clients do that were written after vllm-ascend's load-balance proxy: it
+had the ids of requests that clients gave up, from 0.9.1 to 0.20.2. No connector of any release has read it,
+and the proxy sends it no more from 0.21 on.
 """
 
 from __future__ import annotations
@@ -10,12 +15,21 @@ from typing import Any
 from pdtest.environment.schema import Role
 from pdtest.wire.contract import Demand
 from pdtest.wire.evidence import VLLM_PROMISED, VLLM_TOKENS, Counter, Evidence
-from pdtest.wire.fields import COUNT, OBJECT, POSITIVE, Field, list_of
+from pdtest.wire.fields import COUNT, OBJECT, POSITIVE, TEXT, Field, list_of
 from pdtest.wire.nixl import HELD_BLOCKS, HOLD, asked_to_hold
 from pdtest.wire.nixl_tampers import NIXL_TAMPERS
 from pdtest.wire.promise import whole_prompt
 from pdtest.wire.single import SingleContract
 
+_TO_PREFILL = (
+    *HOLD,
+    Field(
+        name="aborted_request",
+        kind=list_of(TEXT),
+        meaning="requests that clients gave up; read by nobody",
+        required=False,
+    ),
+)
 _HANDED_OVER = (
     *HELD_BLOCKS,
     Field(name="remote_ptp_size", kind=POSITIVE, meaning="tensor parallel size of prefill", required=False),
@@ -47,12 +61,14 @@ _EVIDENCE = Evidence(
         role=Role.DECODE,
         unit="bytes",
         meaning="bytes that decode read",
+        drift=True,
     ),
     transfers=Counter(
         name="vllm:mooncake_bytes_transferred_count",
         role=Role.DECODE,
         unit="transfers",
         meaning="reads that succeeded",
+        drift=True,
     ),
     failures=(
         Counter(
@@ -72,13 +88,13 @@ class AscendMooncakeContract(SingleContract):
     prefill_min_tokens = 1  # as vllm-ascend's load-balance proxy has it
     evidence = _EVIDENCE
     tampers = NIXL_TAMPERS
-    to_prefill = HOLD
+    to_prefill = _TO_PREFILL
     from_prefill = _HANDED_OVER
     to_decode = _HANDED_OVER
 
     def params_for_prefill(self) -> dict[str, Any]:
-        """As for NIXL."""
-        return asked_to_hold()
+        """As for NIXL, and that no request was given up."""
+        return {**asked_to_hold(), "aborted_request": []}
 
     def demand(self, prompt_tokens: int, *, cached_tokens: int = 0, block_size: int) -> Demand:
         """The whole prompt."""

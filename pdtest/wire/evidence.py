@@ -17,7 +17,8 @@ from pdtest.environment.schema import Role
 class Counter:
     """One number of a member's metrics: a counter, or the ``_sum`` or ``_count`` of a histogram.
 
-    ``role`` says which side exports it, ``unit`` what it counts in (tokens, bytes, requests ...).
+    ``role`` says which side exports it, ``unit`` what it counts in (tokens, bytes, requests ...). ``drift``
+    marks one that only some generations of a connector export: where it is absent nothing is left open.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Counter:
     unit: str
     meaning: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    drift: bool = False
 
     def __str__(self) -> str:
         labels = ",".join(f"{key}={value}" for key, value in self.labels.items())

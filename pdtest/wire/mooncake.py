@@ -39,12 +39,14 @@ _EVIDENCE = Evidence(
         role=Role.PREFILL,
         unit="bytes",
         meaning="bytes that prefill sent",
+        drift=True,
     ),
     transfers=Counter(
         name="vllm:mooncake_bytes_transferred_count",
         role=Role.PREFILL,
         unit="transfers",
         meaning="sends that succeeded",
+        drift=True,
     ),
     failures=(
         Counter(

@@ -37,13 +37,6 @@ HOLD = (
     Field(name="remote_block_ids", kind=NULL, meaning="not known yet", required=False),
     Field(name="remote_host", kind=NULL, meaning="not known yet", required=False),
     Field(name="remote_port", kind=NULL, meaning="not known yet", required=False),
-    Field(
-        name="aborted_request",
-        kind=list_of(TEXT),
-        meaning="sent by older Ascend clients",
-        required=False,
-        drift=True,
-    ),
 )
 
 #: What every connector answers whose prefill holds blocks until decode has them.
@@ -151,13 +144,20 @@ def asked_to_hold() -> dict[str, Any]:
     }
 
 
+ASKED = (
+    *HOLD,
+    # Clients that were written for Ascend and came here: NIXL has never read it.
+    Field(name="aborted_request", kind=list_of(TEXT), meaning="sent by Ascend's clients", drift=True),
+)
+
+
 class NixlContract(SingleContract):
     """vLLM's NixlConnector in pull mode, as of 0.20 to 0.33. The request to decode repeats the answer."""
 
     name = "nixl"
     evidence = NIXL_EVIDENCE
     tampers = NIXL_TAMPERS
-    to_prefill = HOLD
+    to_prefill = ASKED
     from_prefill = _HANDED_OVER
     to_decode = _HANDED_OVER
 

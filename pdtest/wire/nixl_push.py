@@ -12,7 +12,7 @@ from pdtest.environment.schema import Role
 from pdtest.wire.contract import Demand
 from pdtest.wire.evidence import Counter
 from pdtest.wire.fields import Field, word
-from pdtest.wire.nixl import ENGINE, HELD_BLOCKS, HOLD, NIXL_EVIDENCE, asked_to_hold
+from pdtest.wire.nixl import ASKED, ENGINE, HELD_BLOCKS, NIXL_EVIDENCE, asked_to_hold
 from pdtest.wire.nixl_tampers import NIXL_TAMPERS
 from pdtest.wire.promise import whole_prompt
 from pdtest.wire.single import SingleContract
@@ -62,7 +62,7 @@ class NixlPushContract(SingleContract):
         pick(NIXL_TAMPERS, name)
         for name in ("no-params", "no-remote-prefill", "wrong-engine-id", "dead-port", "consumed-params")
     )
-    to_prefill = HOLD
+    to_prefill = ASKED
     from_prefill = _HANDED_OVER
     to_decode = _HANDED_OVER
 

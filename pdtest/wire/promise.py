@@ -47,3 +47,20 @@ def all_but_the_last_token(prompt_tokens: int, *, cached_tokens: int, block_size
         computed=1,
         blocks=-(-(prompt_tokens - 1) // block_size) - cached // block_size,
     )
+
+
+def whole_blocks(prompt_tokens: int, *, cached_tokens: int, block_size: int) -> Demand:
+    """A store of whole blocks, which has those of the prompt and nothing else of it; the rest is computed.
+
+    Where they are the whole prompt, all blocks are fetched and the last token is computed once more, and
+    counted. The demand of a prompt that nobody but this handoff's prefill has put there.
+    """
+    cached = cached_by_decode(prompt_tokens, cached_tokens, block_size)
+    stored = prompt_tokens // block_size * block_size
+    loaded = (stored - 1 if stored == prompt_tokens else stored) - cached
+    return Demand(
+        transferred=loaded,
+        cached=cached,
+        computed=prompt_tokens - cached - loaded,
+        blocks=(stored - cached) // block_size,
+    )

@@ -14,6 +14,8 @@ from pdtest.wire.ascend_mooncake import AscendMooncakeContract
 from pdtest.wire.ascend_store import AscendStoreContract
 from pdtest.wire.contract import Contract
 from pdtest.wire.example import ExampleContract
+from pdtest.wire.lmcache import LmcacheContract
+from pdtest.wire.lmcache_pd import LmcachePdContract
 from pdtest.wire.mooncake import MooncakeContract
 from pdtest.wire.multi import MultiContract
 from pdtest.wire.nixl import NixlContract
@@ -64,6 +66,8 @@ def contracts() -> Mapping[str, Contract]:
         MooncakeContract(),
         P2pNcclContract(),
         ExampleContract(),
+        LmcacheContract(),
+        LmcachePdContract(),
         AscendMooncakeContract(),
         AscendLayerwiseContract(),
         AscendStoreContract(),

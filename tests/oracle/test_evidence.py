@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pdtest.environment.schema import Role
 from pdtest.oracle.evidence import NOTHING, Claim, Share, Window, exceeded, settled, weigh
 from pdtest.oracle.verdict import Finding, Ruling, conclude
+from pdtest.wire.ascend_mooncake import AscendMooncakeContract
 from pdtest.wire.contract import Contract, Demand
 from pdtest.wire.evidence import VLLM_TOKENS
 from pdtest.wire.example import ExampleContract
@@ -204,6 +205,41 @@ def test_blocks_of_unknown_size_need_a_counter_all_the_same() -> None:
         finding.text
         == "decode does not export vllm:nixl_bytes_transferred_sum; expected some for 2 blocks bytes"
     )
+
+
+# --- counters that only some generations of a connector export ---
+
+ASCEND = AscendMooncakeContract()
+_ASCENDS_BYTES = "vllm:mooncake_bytes_transferred_sum"
+TOKENS_ONLY = {name: value for name, value in EXACT.items() if name != "bytes"}
+
+
+@pytest.mark.parametrize("block_bytes", [BLOCK_BYTES, None])
+def test_where_such_a_counter_is_absent_tokens_prove(block_bytes: int | None) -> None:
+    claim = claim_of(moved(6), contract=ASCEND, block_bytes=block_bytes)
+    window = decode_window(TOKENS_ONLY, TOKENS_ONLY | {"moved": 0})
+    assert ruled(window, claim) is Ruling.PASS
+    assert [finding.check for finding in weigh(window, claim) if finding.proof] == ["tokens transferred"]
+    assert ruled(window, claim_of(moved(5), contract=ASCEND, block_bytes=block_bytes)) is Ruling.FAIL
+
+
+@pytest.mark.parametrize(
+    ("block_bytes", "seen", "ruling"),
+    [
+        (BLOCK_BYTES, 2 * BLOCK_BYTES, Ruling.PASS),
+        (BLOCK_BYTES, BLOCK_BYTES, Ruling.FAIL),
+        (None, 0, Ruling.FAIL),
+    ],
+)
+def test_where_it_is_there_it_counts(block_bytes: int | None, seen: int, ruling: Ruling) -> None:
+    window = decode_window({**TOKENS_ONLY, _ASCENDS_BYTES: seen}, {**ZERO, _ASCENDS_BYTES: 0})
+    assert ruled(window, claim_of(moved(6), contract=ASCEND, block_bytes=block_bytes)) is ruling
+
+
+def test_where_only_one_member_has_it_that_is_an_open_question() -> None:
+    window = of_four({**TOKENS_ONLY, _ASCENDS_BYTES: 2 * BLOCK_BYTES}, TOKENS_ONLY)
+    (finding,) = only(window, claim_of(moved(12), contract=ASCEND), Ruling.INCONCLUSIVE)
+    assert finding.text.startswith(f"decode-2 does not export {_ASCENDS_BYTES}")
 
 
 # --- failures ---

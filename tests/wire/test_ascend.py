@@ -54,6 +54,22 @@ def test_prefills_answer_keeps_the_contract() -> None:
     assert MOONCAKE.block_ids(ANSWERED) == [[1, 2, 3]]
 
 
+def test_clients_of_ascend_say_that_no_request_was_given_up() -> None:
+    asked = MOONCAKE.params_for_prefill()
+    assert asked == {**NixlContract().params_for_prefill(), "aborted_request": []}
+    review = MOONCAKE.review(Leg.TO_PREFILL, asked)
+    assert (review.breaches, review.extra, review.drift) == ((), (), ())
+
+
+def test_newer_proxies_leave_it_out_and_older_ones_name_requests() -> None:
+    newer = NixlContract().params_for_prefill()
+    for asked in (newer, {**newer, "aborted_request": ["cmpl-1", "cmpl-2"]}):
+        review = MOONCAKE.review(Leg.TO_PREFILL, asked)
+        assert (review.breaches, review.drift) == ((), ())
+    (breach,) = MOONCAKE.review(Leg.TO_PREFILL, {**newer, "aborted_request": None}).breaches
+    assert breach.field == "aborted_request"
+
+
 @pytest.mark.parametrize("name", ["remote_request_id", "remote_block_ids", "last_token_id"])
 def test_what_decode_needs_is_required(name: str) -> None:
     answered: dict[str, Any] = {key: value for key, value in ANSWERED.items() if key != name}
@@ -74,7 +90,8 @@ def test_layerwise_goes_through_a_proxy_only_and_says_why() -> None:
 
 
 def test_what_decode_reports_is_what_prefill_is_asked() -> None:
-    assert LAYERWISE.review(Leg.TO_PREFILL, REPORTED).breaches == ()
+    review = LAYERWISE.review(Leg.TO_PREFILL, REPORTED)
+    assert (review.breaches, review.drift) == ((), ())
     asked = {"do_remote_prefill": True, "metaserver": "http://10.0.0.3:8000/v1/metaserver"}
     assert LAYERWISE.review(Leg.TO_DECODE, asked).breaches == ()
     (breach,) = LAYERWISE.review(Leg.TO_DECODE, {**asked, "metaserver": "10.0.0.3"}).breaches

@@ -45,3 +45,9 @@ def test_the_writer_counts() -> None:
 
 def test_block_ids_are_not_falsified_where_nobody_reads_them() -> None:
     assert not [tamper.name for tamper in PUSH.tampers if "block" in tamper.name]
+
+
+@pytest.mark.parametrize("contract", [PULL, PUSH], ids=["pull", "push"])
+def test_what_ascends_clients_add_is_tolerated_and_noted(contract: NixlContract | NixlPushContract) -> None:
+    review = contract.review(Leg.TO_PREFILL, {**contract.params_for_prefill(), "aborted_request": []})
+    assert (review.breaches, review.drift) == ((), ("aborted_request",))
