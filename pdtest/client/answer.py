@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -120,3 +121,10 @@ class Answer:
     def token_ids(self) -> tuple[int, ...] | None:
         """The token ids of the first choice."""
         return self.choices[0].token_ids
+
+    def digest(self) -> str | None:
+        """A name for the tokens of all choices, 16 hex digits; None where the server tells no ids."""
+        if any(choice.token_ids is None for choice in self.choices):
+            return None
+        ids = [list(choice.token_ids or ()) for choice in self.choices]
+        return hashlib.sha256(repr(ids).encode()).hexdigest()[:16]

@@ -231,6 +231,7 @@ class Endpoint:
                 first_token_s=answer.timings.first_token_s,
                 last_token_s=answer.timings.last_token_s,
                 total_s=answer.timings.total_s,
+                answer_digest=answer.digest(),
             )
         )
 

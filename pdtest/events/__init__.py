@@ -17,6 +17,7 @@ from pdtest.events.member import (
     MemberStarting,
     MemberStopped,
 )
+from pdtest.events.quiet import QuietSought
 from pdtest.events.record import Event, UnknownEvent, from_json
 from pdtest.events.verdict import VerdictReached
 
@@ -31,6 +32,7 @@ __all__ = [
     "MemberRestarted",
     "MemberStarting",
     "MemberStopped",
+    "QuietSought",
     "RequestAbandoned",
     "RequestAnswered",
     "RequestErrored",

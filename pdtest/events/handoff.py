@@ -31,7 +31,10 @@ class RequestSent(Event):
 
 
 class RequestAnswered(Event):
-    """A member answered completely."""
+    """A member answered completely.
+
+    ``answer_digest`` names the tokens that came: equal for equal answers, None where the server tells no ids.
+    """
 
     member: str
     request_id: str
@@ -46,6 +49,7 @@ class RequestAnswered(Event):
     first_token_s: float | None
     last_token_s: float | None
     total_s: float
+    answer_digest: str | None = None
 
 
 class RequestErrored(Event):
