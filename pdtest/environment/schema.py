@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
+
+from pdtest.environment.load import ClientThresholds, Load, Watch
+from pdtest.environment.strict import Strict
 
 
 class Role(StrEnum):
@@ -32,12 +35,6 @@ ENGINE_ROLES = frozenset({Role.PREFILL, Role.DECODE, Role.COLOCATED})
 
 Scalar = str | int | float | bool | None
 Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-class Strict(BaseModel):
-    """Frozen, and intolerant of keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")
 
 
 class DeviceKind(StrEnum):
@@ -195,6 +192,7 @@ class Thresholds(Strict):
     lease_s: float | None = Field(
         default=None, gt=0, description="how long prefill holds blocks that nobody fetches"
     )
+    client: ClientThresholds = ClientThresholds()
 
 
 class Needed(Strict):
@@ -270,6 +268,8 @@ class Environment(Strict):
     members: dict[str, Member]
     reference: Reference = Reference()
     parity: Parity = Parity()
+    load: Load = Load()
+    watch: Watch = Watch()
     thresholds: Thresholds = Thresholds()
     tampering: dict[
         str, Annotated[tuple[Annotated[Outcome, Field(strict=False)], ...], Field(strict=False)]
