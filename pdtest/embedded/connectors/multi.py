@@ -12,9 +12,10 @@ from typing import Any
 
 from pdtest.embedded.connectors.connector import Connector, Handover, Host, LoadFailed
 from pdtest.embedded.connectors.options import BadConfig, extra_config
+from pdtest.embedded.connectors.registry import connector_for
 from pdtest.embedded.engine.sequence import Sequence as EngineSequence
 
-#: Makes a child: registry.connector_for.
+#: Makes a child.
 Maker = Callable[[Mapping[str, Any], Host], Connector | None]
 
 
@@ -42,7 +43,7 @@ class _HostOfChild:
 class MultiConnector:
     """kv_connector_extra_config.connectors: the children's configurations, in the order they are asked."""
 
-    def __init__(self, config: Mapping[str, Any], host: Host, make: Maker) -> None:
+    def __init__(self, config: Mapping[str, Any], host: Host, make: Maker = connector_for) -> None:
         described = extra_config(config).get("connectors")
         if not isinstance(described, list) or not described:
             raise BadConfig("kv_connector_extra_config.connectors", "a list of configurations", described)

@@ -57,6 +57,14 @@ class Pool(Protocol):
         ...
 
 
+class Gets(Protocol):
+    """Where gets are counted."""
+
+    def got(self, *, seconds: float, keys: int, hits: int) -> None:
+        """A batch of gets came back; ``hits`` of ``keys`` were there."""
+        ...
+
+
 #: Makes the pool's client out of its address and named settings.
 Joins = Callable[..., Pool]
 
@@ -71,13 +79,11 @@ class AscendStoreConnector:
 
     def __init__(self, config: Mapping[str, Any], host: Host, join: Joins = StoreClient) -> None:
         extra = extra_config(config)
-        is_consumer = config.get("kv_role") == "kv_consumer"
-        self._loads = not is_consumer or switch(extra, "consumer_is_to_load")
-        self._saves = not is_consumer or switch(extra, "consumer_is_to_put")
+        self._loads, self._saves = self._duties(config, extra)
         self._host = host
-        self._metrics = StoreMetrics(Instruments(host.registry, host.labels))
+        self._metrics = self._counters()
         self._pool = join(
-            word(extra, "store"),
+            self._address(extra),
             segment_bytes=_segment_bytes(extra) if self._saves else 0,
             host=host.address,
         )
@@ -88,6 +94,20 @@ class AscendStoreConnector:
         self._saved: dict[str, int] = {}
         self._on_the_way: dict[str, asyncio.Task[None]] = {}
         self._background = Background()
+
+    def _duties(self, config: Mapping[str, Any], extra: Mapping[str, Any]) -> tuple[bool, bool]:
+        """Whether it loads, and whether it saves."""
+        is_consumer = config.get("kv_role") == "kv_consumer"
+        return (
+            not is_consumer or switch(extra, "consumer_is_to_load"),
+            not is_consumer or switch(extra, "consumer_is_to_put"),
+        )
+
+    def _address(self, extra: Mapping[str, Any]) -> str:
+        return word(extra, "store")
+
+    def _counters(self) -> Gets:
+        return StoreMetrics(Instruments(self._host.registry, self._host.labels))
 
     async def start(self) -> None:
         """Join the pool. Raises OSError."""
@@ -136,7 +156,11 @@ class AscendStoreConnector:
             contents = await self._pool.get_many(keys)
         except StoreError as error:
             raise LoadFailed(f"KV of {sequence.id} from the store: {error}") from error
-        self._metrics.got(seconds=asyncio.get_running_loop().time() - began, keys=len(keys))
+        self._metrics.got(
+            seconds=asyncio.get_running_loop().time() - began,
+            keys=len(keys),
+            hits=sum(content is not None for content in contents),
+        )
         for arrived, content in enumerate(contents):
             try:
                 self._write(sequence.blocks[first + arrived], content)

@@ -143,7 +143,21 @@ class StoreMetrics:
             "vllm:ascend_store_load_get_keys", "Keys that were passed to gets that came back."
         )
 
-    def got(self, *, seconds: float, keys: int) -> None:
-        """A batch of gets came back, hits and misses."""
+    def got(self, *, seconds: float, keys: int, hits: int) -> None:  # noqa: ARG002
+        """A batch of gets came back. Misses count as well."""
         self._seconds.observe(seconds)
         self._keys.inc(keys)
+
+
+class LMCacheMetrics:
+    """LMCache's: 0.5.6, observability.py."""
+
+    def __init__(self, instruments: Instruments, chunk_tokens: int) -> None:
+        self._chunk_tokens = chunk_tokens
+        self._requests = instruments.counter("lmcache:num_retrieve_requests", "Retrieve requests.")
+        self._hits = instruments.counter("lmcache:num_hit_tokens", "Tokens whose KV was retrieved.")
+
+    def got(self, *, seconds: float, keys: int, hits: int) -> None:  # noqa: ARG002
+        """A retrieve came back."""
+        self._requests.inc()
+        self._hits.inc(hits * self._chunk_tokens)

@@ -27,7 +27,7 @@ contracts:
                                     for engine ids
   p2p-nccl                          the request id names both addresses; engines register at --zmq-port
   ascend-layerwise                  decode first; prefill is sent what it reports to /v1/metaserver
-  ascend-store, example             prefill, then decode; nothing is said on the wire
+  ascend-store, example, lmcache    prefill, then decode; nothing is said on the wire
   several, as in nixl,ascend-store  as MultiConnector: the first leads, the messages are united
 
 endpoints:

@@ -12,6 +12,7 @@ from pdtest.embedded.proxy.contracts.ascend_mooncake import AscendMooncakeContra
 from pdtest.embedded.proxy.contracts.ascend_store import AscendStoreContract
 from pdtest.embedded.proxy.contracts.contract import Contract
 from pdtest.embedded.proxy.contracts.example import ExampleContract
+from pdtest.embedded.proxy.contracts.lmcache import LmcacheContract
 from pdtest.embedded.proxy.contracts.mooncake import MooncakeContract
 from pdtest.embedded.proxy.contracts.multi import MultiContract
 from pdtest.embedded.proxy.contracts.nixl import NixlContract
@@ -37,6 +38,7 @@ CONTRACTS: Mapping[str, Callable[[Surroundings], Contract]] = MappingProxyType(
         AscendLayerwiseContract.name: lambda around: AscendLayerwiseContract(around.metaserver),
         AscendStoreContract.name: lambda _: AscendStoreContract(),
         ExampleContract.name: lambda _: ExampleContract(),
+        LmcacheContract.name: lambda _: LmcacheContract(),
     }
 )
 
