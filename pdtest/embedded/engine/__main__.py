@@ -14,6 +14,7 @@ os.environ |= {
     "NUMPY_MADVISE_HUGEPAGE": "0",
 }
 
+import asyncio
 import logging
 import socket
 import sys
@@ -25,6 +26,7 @@ from pdtest.embedded.engine.api.app import application
 from pdtest.embedded.engine.cores import Cores
 from pdtest.embedded.engine.server import PortTaken, Server, bound
 from pdtest.embedded.engine.settings import Settings
+from pdtest.embedded.engine.statistics_log import log_statistics
 from pdtest.embedded.model.config import ModelConfig
 
 _log = logging.getLogger("pdtest.embedded.engine")
@@ -50,11 +52,21 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         "model loaded: %s, %d blocks of %d tokens", settings.model, settings.blocks, settings.block_size
     )
     await cores.start()
+    lines = _statistics_lines(cores, settings)
     try:
         await Server(application(cores, settings), cores.abort_all).serve(sockets=[listener])
     finally:
+        if lines is not None:
+            lines.cancel()
         await cores.close()
     _log.info("ended")
+
+
+def _statistics_lines(cores: Cores, settings: Settings) -> asyncio.Task[None] | None:
+    if settings.log_statistics_s is None:
+        return None
+    ranks = [core.statistics for core in cores]
+    return asyncio.create_task(log_statistics(ranks, settings.log_statistics_s))
 
 
 if __name__ == "__main__":

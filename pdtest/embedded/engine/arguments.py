@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from pdtest.embedded.engine.routing import POLICIES
 from pdtest.embedded.engine.settings import BLOCKS, Settings
 from pdtest.embedded.model.config import BadModel, ModelConfig
 
@@ -31,7 +32,8 @@ environment variables:
   VLLM_NIXL_SIDE_CHANNEL_HOST     where peers reach this process (default 127.0.0.1)
   VLLM_NIXL_SIDE_CHANNEL_PORT     first of the connector's ports (default 5600); data-parallel rank d,
                                   tensor-parallel rank t listens on this + d * tensor-parallel-size + t
-  VLLM_MOONCAKE_BOOTSTRAP_PORT    Mooncake's bootstrap server (default 8998)"""
+  VLLM_MOONCAKE_BOOTSTRAP_PORT    Mooncake's bootstrap server (default 8998)
+  VLLM_LOG_STATS_INTERVAL         seconds between log lines about each rank (default: none)"""
 
 
 def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
@@ -60,6 +62,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         max_num_batched_tokens=known.max_num_batched_tokens,
         tensor_ranks=known.tensor_parallel_size,
         data_ranks=known.data_parallel_size,
+        data_policy=known.data_parallel_policy,
         kv_transfer_config=known.kv_transfer_config,
         prefix_caching=known.enable_prefix_caching,
         prompt_tokens_details=known.enable_prompt_tokens_details,
@@ -71,6 +74,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         side_host=environment.get("VLLM_NIXL_SIDE_CHANNEL_HOST") or "127.0.0.1",
         side_port=_port(parser, environment, "VLLM_NIXL_SIDE_CHANNEL_PORT", 5600),
         bootstrap_port=_port(parser, environment, "VLLM_MOONCAKE_BOOTSTRAP_PORT", 8998),
+        log_statistics_s=_interval(parser, environment, "VLLM_LOG_STATS_INTERVAL"),
     )
 
 
@@ -89,74 +93,100 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    model = parser.add_argument_group("model and API")
-    model.add_argument("--model", required=True, metavar="DIR", help="directory with a config.json")
-    model.add_argument("--served-model-name", metavar="NAME", help="what the API calls it (default: DIR)")
-    model.add_argument("--max-model-len", type=_count, metavar="N", help="longest prompt and answer together")
-    model.add_argument("--host", default="127.0.0.1", help="listen on (default %(default)s)")
-    model.add_argument("--port", type=_port_number, default=8000, help="listen on (default %(default)s)")
-    model.add_argument("--api-key", metavar="KEY", help="clients must send it as a bearer token")
-    model.add_argument(
+    _model_and_api(parser.add_argument_group("model and API"))
+    _cache_and_scheduling(parser.add_argument_group("KV cache and scheduling"))
+    _ranks_and_transfer(parser.add_argument_group("ranks and transfer"))
+    _slowness(parser.add_argument_group("slowness, for tests of timing"))
+    _without_effect(parser.add_argument_group("taken, and without effect"))
+    return parser
+
+
+def _model_and_api(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--model", required=True, metavar="DIR", help="directory with a config.json")
+    group.add_argument("--served-model-name", metavar="NAME", help="what the API calls it (default: DIR)")
+    group.add_argument("--max-model-len", type=_count, metavar="N", help="longest prompt and answer together")
+    group.add_argument("--host", default="127.0.0.1", help="listen on (default %(default)s)")
+    group.add_argument("--port", type=_port_number, default=8000, help="listen on (default %(default)s)")
+    group.add_argument("--api-key", metavar="KEY", help="clients must send it as a bearer token")
+    group.add_argument(
         "--enable-prompt-tokens-details", action="store_true", help="usage tells how many tokens were cached"
     )
-    model.add_argument(
+    group.add_argument(
         "--seed", type=int, default=0, help="of sampling, for requests without a seed (default %(default)s)"
     )
-    cache = parser.add_argument_group("KV cache and scheduling")
-    cache.add_argument(
+
+
+def _cache_and_scheduling(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--block-size", type=_count, default=16, metavar="N", help="tokens per block (default 16)"
     )
-    cache.add_argument(
+    group.add_argument(
         "--num-gpu-blocks-override",
         type=_count,
         default=BLOCKS,
         metavar="N",
         help=f"blocks per data-parallel rank (default {BLOCKS})",
     )
-    cache.add_argument(
+    group.add_argument(
         "--enable-prefix-caching",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="find prompts' beginnings that were computed before (default: on)",
     )
-    cache.add_argument(
+    group.add_argument(
         "--max-num-seqs",
         type=_count,
         default=256,
         metavar="N",
         help="sequences computed at once (default 256)",
     )
-    cache.add_argument(
+    group.add_argument(
         "--max-num-batched-tokens",
         type=_count,
         default=256,
         metavar="N",
         help="tokens per step: longer prompts are computed in chunks (default 256: a step of about 20 ms)",
     )
-    ranks = parser.add_argument_group("ranks and transfer")
-    ranks.add_argument(
+
+
+def _ranks_and_transfer(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--tensor-parallel-size", type=_count, default=1, metavar="N", help="ranks that share the KV heads"
     )
-    ranks.add_argument(
+    group.add_argument(
         "--data-parallel-size", type=_count, default=1, metavar="N", help="ranks with a KV cache of their own"
     )
-    ranks.add_argument(
+    group.add_argument(
+        "--data-parallel-policy",
+        choices=POLICIES,
+        default="kv_length",
+        help="which rank takes a request: with the least KV (kv_length, the default), with the fewest requests "
+        "(count, much as vLLM), or the next one (round_robin)",
+    )
+    group.add_argument(
         "--kv-transfer-config",
         type=_json_object,
         metavar="JSON",
         help="kv_connector and its options, as vLLM's",
     )
-    slow = parser.add_argument_group("slowness, for tests of timing")
-    slow.add_argument(
+
+
+def _slowness(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--prefill-time", type=_seconds, default=0.0, metavar="S", help="seconds more per prompt"
     )
-    slow.add_argument(
+    group.add_argument(
         "--decode-time", type=_seconds, default=0.0, metavar="S", help="seconds more per step that decodes"
     )
-    slow.add_argument(
+    group.add_argument(
         "--transfer-time", type=_seconds, default=0.0, metavar="S", help="seconds more per transfer"
     )
-    return parser
+
+
+def _without_effect(group: argparse._ArgumentGroup) -> None:
+    """Of deployments that have a twin here: how they run a model, not what it says."""
+    for flag in ("--enforce-eager", "--enable-expert-parallel", "--trust-remote-code"):
+        group.add_argument(flag, action="store_true", help="as vLLM's")
 
 
 def _unrecognized(unknown: Sequence[str], parser: argparse.ArgumentParser) -> str:
@@ -169,6 +199,14 @@ def _unrecognized(unknown: Sequence[str], parser: argparse.ArgumentParser) -> st
 def _port(parser: argparse.ArgumentParser, environment: Mapping[str, str], name: str, default: int) -> int:
     try:
         return _port_number(environment.get(name) or str(default))
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"environment variable {name}: {error}")
+
+
+def _interval(parser: argparse.ArgumentParser, environment: Mapping[str, str], name: str) -> float | None:
+    """None where the variable is not set; vLLM takes its default then, and so for 0."""
+    try:
+        return _seconds(environment.get(name) or "0") or None
     except argparse.ArgumentTypeError as error:
         parser.error(f"environment variable {name}: {error}")
 

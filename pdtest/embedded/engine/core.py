@@ -101,6 +101,11 @@ class Core:
         """What `kv_tokens` will be when all that is here now has been computed."""
         return self.rank.held_tokens + sum(sequence.length for sequence in self._records)
 
+    @property
+    def sequences(self) -> int:
+        """How many run or wait here."""
+        return len(self._records)
+
     def submit(self, sequence: EngineSequence) -> None:
         """Let it wait for its turn. One that can never have its turn ends at once, with an error."""
         now = time.monotonic()

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from pdtest.embedded.engine.core import Core
 from pdtest.embedded.engine.metrics import EngineCollector
+from pdtest.embedded.engine.routing import Router
 from pdtest.embedded.engine.settings import Settings
 from pdtest.embedded.model.config import ModelConfig
 from pdtest.embedded.model.weights import Weights
@@ -24,18 +25,19 @@ class Cores:
             Core(settings=settings, config=config, weights=weights, registry=self.registry, data_rank=rank)
             for rank in range(settings.data_ranks)
         )
+        self._router = Router(settings.data_policy)
         self.registry.register(EngineCollector(settings, [core.statistics for core in self._cores]))
 
     def __iter__(self) -> Iterator[Core]:
         return iter(self._cores)
 
     def choose(self, data_rank: int | None) -> Core:
-        """The rank that is asked for, else the one with the least KV, what waits there included.
+        """The rank that is asked for, else the one that the policy says; what waits there counts too.
 
         Raises ValueError when there is no such rank.
         """
         if data_rank is None:
-            return min(self._cores, key=lambda core: core.expected_kv_tokens)
+            return self._cores[self._router.choose(self._cores)]
         if not 0 <= data_rank < len(self._cores):
             raise ValueError(f"data_parallel_rank {data_rank} is out of range [0, {len(self._cores)}).")
         return self._cores[data_rank]

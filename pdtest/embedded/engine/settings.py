@@ -18,7 +18,8 @@ class Settings:
 
     ``blocks`` are per data-parallel rank. ``seed`` decides what is sampled when a request brings no seed of
     its own. ``prefill_time`` and ``decode_time`` are seconds added to a prompt and to a step, for tests of
-    timing; ``transfer_time`` is added to every transfer by the connector.
+    timing; ``transfer_time`` is added to every transfer by the connector. ``data_policy`` is one of
+    `routing.POLICIES`. ``log_statistics_s``: seconds between lines about the ranks; None for no such lines.
     """
 
     model: Path
@@ -32,6 +33,7 @@ class Settings:
     max_num_batched_tokens: int = 256
     tensor_ranks: int = 1
     data_ranks: int = 1
+    data_policy: str = "kv_length"
     kv_transfer_config: Mapping[str, Any] | None = None
     prefix_caching: bool = True
     prompt_tokens_details: bool = False
@@ -43,3 +45,4 @@ class Settings:
     side_host: str = "127.0.0.1"
     side_port: int = 5600
     bootstrap_port: int = 8998
+    log_statistics_s: float | None = None

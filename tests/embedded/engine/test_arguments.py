@@ -49,7 +49,8 @@ def test_all_flags(model: str) -> None:
     line = (
         "--served-model-name m --host ::1 --port 81 --block-size 32 --max-model-len 500 "
         "--num-gpu-blocks-override 77 --max-num-seqs 3 --max-num-batched-tokens 99 --tensor-parallel-size 2 "
-        "--data-parallel-size 4 --no-enable-prefix-caching --enable-prompt-tokens-details --api-key k "
+        "--data-parallel-size 4 --data-parallel-policy count --no-enable-prefix-caching "
+        "--enable-prompt-tokens-details --api-key k "
         "--seed 5 --prefill-time 0.5 --decode-time 0.25 --transfer-time 1"
     )
     environment = {
@@ -57,6 +58,7 @@ def test_all_flags(model: str) -> None:
         "VLLM_NIXL_SIDE_CHANNEL_HOST": "10.0.0.1",
         "VLLM_NIXL_SIDE_CHANNEL_PORT": "7000",
         "VLLM_MOONCAKE_BOOTSTRAP_PORT": "7100",
+        "VLLM_LOG_STATS_INTERVAL": "0.5",
     }
     given = ["--model", model, *line.split(), "--kv-transfer-config", json.dumps(transfer)]
     assert arguments.read(given, environment) == Settings(
@@ -71,6 +73,7 @@ def test_all_flags(model: str) -> None:
         max_num_batched_tokens=99,
         tensor_ranks=2,
         data_ranks=4,
+        data_policy="count",
         kv_transfer_config=transfer,
         prefix_caching=False,
         prompt_tokens_details=True,
@@ -82,7 +85,13 @@ def test_all_flags(model: str) -> None:
         side_host="10.0.0.1",
         side_port=7000,
         bootstrap_port=7100,
+        log_statistics_s=0.5,
     )
+
+
+def test_flags_of_deployments_that_have_a_twin_here_are_taken(model: str) -> None:
+    line = ["--enforce-eager", "--enable-expert-parallel", "--trust-remote-code"]
+    assert arguments.read(["--model", model, *line], {}) == arguments.read(["--model", model], {})
 
 
 def test_the_key_may_come_from_the_environment(model: str) -> None:
