@@ -83,13 +83,11 @@ def back_to_quiet(history: History) -> Iterator[Violation]:
     for look in history.last_looks.values():
         if look.quiet:
             continue
-        seen = {"KV in use": look.kv_usage, "running": look.running, "waiting": look.waiting}
-        said = ", ".join(f"{name}: {value:g}" for name, value in seen.items() if value)
         left = _unfetched(history, look.member)
         blame = f"; nobody came for what it holds for {', '.join(map(str, left))}" if left else ""
         yield Violation(
             invariant="back to quiet",
-            text=f"{look.member} was not idle after {look.within_s:g} s: {said}{blame}",
+            text=f"{look.member} was not idle after {look.within_s:g} s: {look.left}{blame}",
             events=(*(event for attempt in left for event in attempt.events), look),
         )
 

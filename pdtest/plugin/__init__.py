@@ -30,6 +30,7 @@ from pdtest.plugin.fixtures import (
     prefill,
     prompts,
     proxy,
+    quiet,
     rule,
 )
 from pdtest.plugin.junit import keep_junit
@@ -60,6 +61,7 @@ __all__ = [
     "prefill",
     "prompts",
     "proxy",
+    "quiet",
     "rule",
 ]
 
@@ -131,8 +133,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     run, disruptive = item.config.stash[RUN], item.get_closest_marker(DISRUPTIVE) is not None
     run.shaken = True  # unless we get to the end
     result = yield
-    if RECORD in item.stash and not disruptive:
-        _complain(item.stash[RECORD])
+    if RECORD in item.stash:
+        if not disruptive:
+            _complain(item.stash[RECORD])
+        run.check_history(item.stash[RECORD].since)
     run.shaken = disruptive
     return result
 

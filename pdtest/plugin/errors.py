@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pdtest.errors import PdtestError
+from pdtest.history import Violation
 
 
 class UnexpectedLogErrors(PdtestError):
@@ -20,6 +21,22 @@ class UnexpectedLogErrors(PdtestError):
             expected="none (harmless ones are declared by the service)",
             seen="\n".join(shown),
             next_step="mark the test 'disruptive' if it provokes them on purpose",
+        )
+
+
+class HistoryViolated(PdtestError):
+    """What a test's requests went through cannot be: see `pdtest.history.INVARIANTS`."""
+
+    title = "history"
+
+    def __init__(self, violations: Sequence[Violation], picture: Sequence[str]) -> None:
+        self.violations = tuple(violations)
+        first, *others = violations
+        more = [f"... and {len(others)} more of this kind or another"] if others else []
+        super().__init__(
+            str(first),
+            seen="\n".join([*picture, *more]),
+            next_step="every event is in the run directory's events.jsonl",
         )
 
 

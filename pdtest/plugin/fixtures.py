@@ -23,6 +23,7 @@ from pdtest.oracle.gallery import Gallery
 from pdtest.oracle.handoffs import Handoffs
 from pdtest.oracle.oracle import Oracle
 from pdtest.oracle.parity import Tolerance
+from pdtest.oracle.quiet import Quiet, seek_quiet
 from pdtest.oracle.reference import BorrowedReference, CachedReference, MemberReference, Reference
 from pdtest.oracle.verdict import Finding, Verdict, conclude
 from pdtest.oracle.volley import Volley
@@ -65,8 +66,9 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 @pytest.fixture
 def pdtest_record(request: pytest.FixtureRequest, cluster: Cluster) -> TestRecord:
     """What this test does, kept for its report. Members that the test before ended live again."""
-    current_run(request.config).revive(cluster)
-    record = TestRecord(cluster=cluster)
+    run = current_run(request.config)
+    run.revive(cluster)
+    record = TestRecord(cluster=cluster, since=run.journal.mark())
     record.begin()
     request.node.stash[RECORD] = record
     return record
@@ -236,6 +238,35 @@ def oracle(request: pytest.FixtureRequest, environment: Environment, colocated: 
         on_event=current_run(request.config).tell,
         test=request.node.nodeid,
     )
+
+
+class SeekQuiet(Protocol):
+    """The `quiet` fixture."""
+
+    async def __call__(self, *names: str, within_s: float | None = None) -> Quiet:
+        """How the members ``names`` (default: all engines) are, once idle or after ``within_s`` seconds."""
+        ...
+
+
+@pytest.fixture
+def quiet(
+    request: pytest.FixtureRequest, environment: Environment, engines: Mapping[str, Endpoint]
+) -> SeekQuiet:
+    """Waits until engines are idle, for at most the environment's ``release_s``.
+
+    Use it as ``rule("blocks are given back", (await quiet()).findings())``.
+    """
+    run = current_run(request.config)
+
+    async def seek(*names: str, within_s: float | None = None) -> Quiet:
+        return await seek_quiet(
+            {name: engines[name] for name in names or engines},
+            environment.thresholds.release_s if within_s is None else within_s,
+            on_event=run.tell,
+            test=request.node.nodeid,
+        )
+
+    return seek
 
 
 class Rule(Protocol):

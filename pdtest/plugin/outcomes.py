@@ -12,7 +12,7 @@ from _pytest.terminal import TerminalReporter
 from pdtest.cluster.incident import MemberIncident
 from pdtest.errors import PdtestError
 from pdtest.oracle.errors import Inconclusive
-from pdtest.plugin.errors import UnexpectedLogErrors, Unschedulable
+from pdtest.plugin.errors import HistoryViolated, UnexpectedLogErrors, Unschedulable
 from pdtest.plugin.selection import Selection
 
 INCONCLUSIVE = "inconclusive"
@@ -54,7 +54,7 @@ def classify(config: pytest.Config, call: pytest.CallInfo[None], report: pytest.
         report.longrepr = _Message(in_short, str(error) if first else f"{in_short} (see the first error)")
         # Also where a failure is expected: a known issue of a test is none of the cluster it never reached.
         report.outcome = "failed"
-    elif isinstance(error, MemberIncident | UnexpectedLogErrors) and report.failed:
+    elif isinstance(error, MemberIncident | UnexpectedLogErrors | HistoryViolated) and report.failed:
         report.longrepr = _Message(f"{error.title}: {error.summary}", str(error))
 
 

@@ -17,6 +17,8 @@ class TestRecord:
     __test__ = False
 
     cluster: Cluster
+    #: Where the run's journal stood when the test began.
+    since: int = 0
     marks: dict[str, LogMark] = field(default_factory=dict)
     handoffs: list[Handoff] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)

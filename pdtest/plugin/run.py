@@ -18,16 +18,18 @@ from pdtest.cluster.health import unwell
 from pdtest.environment.loading import dump_resolved
 from pdtest.environment.schema import Environment, ReferenceKind
 from pdtest.errors import PdtestError
-from pdtest.events import Journal
+from pdtest.events import Journal, MemberStarting, read
 from pdtest.events.record import Event
+from pdtest.history import History, check, smallest
 from pdtest.launch.registry import launchers
 from pdtest.models import embedded, tiny
 from pdtest.oracle.gallery import Gallery
 from pdtest.oracle.verdict import Verdict
-from pdtest.plugin.errors import ClusterUnavailable, Unschedulable
+from pdtest.plugin.errors import ClusterUnavailable, HistoryViolated, Unschedulable
 from pdtest.plugin.recording import Recording
 from pdtest.plugin.selection import Selection
 from pdtest.plugin.terminal import start_up, streaming
+from pdtest.report.timeline import timeline
 from pdtest.services.registry import services
 
 #: Gives the requests whose colocated answers an environment's tests will need.
@@ -109,6 +111,17 @@ class Run:
     def tell(self, event: Event) -> None:
         """Append to events.jsonl."""
         self.journal.append(event)
+
+    def check_history(self, since: int) -> None:
+        """Hold what has happened since then against what must hold of every history.
+
+        Raises HistoryViolated with the smallest history that shows the first violation.
+        """
+        path = self.journal.path
+        history = History.of([*read(path, kind=MemberStarting), *read(path, since=since)])
+        violations = check(history)
+        if violations:
+            raise HistoryViolated(violations, [*timeline(smallest(history, violations[0]))])
 
     def keep_verdict(self, test: str, verdict: Verdict) -> None:
         """Remember a verdict for verdicts.json."""

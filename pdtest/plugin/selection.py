@@ -47,7 +47,7 @@ AXES: dict[str, Axis] = {"route": _routes, "tamper": _tampers}
 NEED_ENGINES = frozenset(
     {
         *("asked", "bounds", "colocated", "contract", "decode", "engines", "gallery", "handoff", "judge"),
-        *("oracle", "prefill", "prompts", "proxy", *AXES),
+        *("oracle", "prefill", "prompts", "proxy", "quiet", *AXES),
     }
 )
 NEED_STORE = frozenset({"store"})

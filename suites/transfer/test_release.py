@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 
 import pytest
 
 from pdtest import Environment, Request, Route
 from pdtest.client.endpoint import Endpoint
 from pdtest.oracle.handoffs import Handoffs
-from pdtest.plugin.fixtures import Judge
+from pdtest.plugin.fixtures import Judge, Rule, SeekQuiet
 
 _USAGE = "vllm:kv_cache_usage_perc"
 
@@ -21,16 +20,6 @@ async def _usage(endpoint: Endpoint) -> float:
     usage = (await endpoint.metrics()).gauge(_USAGE)
     assert usage is not None, f"{endpoint.name} does not export {_USAGE}"
     return usage
-
-
-async def _idle_again(engines: Mapping[str, Endpoint], within_s: float) -> dict[str, float]:
-    """Usage by member, once all are idle or the time is over."""
-    deadline = time.monotonic() + within_s
-    while True:
-        usage = {name: await _usage(endpoint) for name, endpoint in engines.items()}
-        if not any(usage.values()) or time.monotonic() > deadline:
-            return usage
-        await asyncio.sleep(0.1)
 
 
 async def _rises_to(endpoint: Endpoint, counter: str, value: float, within_s: float) -> float | None:
@@ -51,27 +40,30 @@ async def _rises_to(endpoint: Endpoint, counter: str, value: float, within_s: fl
 async def test_both_sides_are_idle_after_the_answers(  # noqa: PLR0913, PLR0917 - fixtures are asked for by name
     route: Route,
     asked: list[Request],
-    environment: Environment,
-    engines: Mapping[str, Endpoint],
     handoff: Handoffs,
     judge: Judge,
+    quiet: SeekQuiet,
+    rule: Rule,
 ) -> None:
     """KV usage returns to nothing on prefill and decode within the environment's `release_s`."""
     await judge(await handoff(*asked, route=route))
-    usage = await _idle_again(engines, environment.thresholds.release_s)
-    assert not any(usage.values()), f"KV still in use after {environment.thresholds.release_s:g} s: {usage}"
+    rule("blocks are given back", (await quiet()).findings())
 
 
 @pytest.mark.usefixtures("led_by_hand")
 async def test_prefill_holds_blocks_for_its_lease_and_no_longer(
-    environment: Environment, prefill: Endpoint, handoff: Handoffs, prompts_of_a_block_and_a_bit: Request
+    environment: Environment,
+    prefill: Endpoint,
+    handoff: Handoffs,
+    prompts_of_a_block_and_a_bit: Request,
+    quiet: SeekQuiet,
 ) -> None:
     """No decode ever comes: the blocks wait, then the lease ends, is counted, and they are free."""
     lease, expired = environment.thresholds.lease_s, handoff.contract.evidence.expired
     if lease is None or expired is None:
         pytest.skip("this environment declares no lease (thresholds.lease_s), or its connector has none")
-    left = await _idle_again({prefill.name: prefill}, lease + environment.thresholds.release_s)
-    assert not any(left.values()), f"prefill does not give up what earlier tests have left there: {left}"
+    idle = await quiet(prefill.name, within_s=lease + environment.thresholds.release_s)
+    assert idle.reached, f"prefill does not give up what earlier tests have left there: {idle}"
     began = time.monotonic()
     assert await handoff.prefill_only(prompts_of_a_block_and_a_bit) is not None
     # Only now: an engine may export what it counted of earlier requests with the step of this one.
@@ -81,9 +73,9 @@ async def test_prefill_holds_blocks_for_its_lease_and_no_longer(
     assert await _usage(prefill) > 0, (
         f"prefill gave the blocks up {time.monotonic() - began:.1f} s into the lease"
     )
-    usage = await _idle_again({prefill.name: prefill}, lease / 2 + environment.thresholds.release_s)
+    idle = await quiet(prefill.name, within_s=lease / 2 + environment.thresholds.release_s)
     held = time.monotonic() - began
-    assert not any(usage.values()), f"prefill still holds the blocks {held:.1f} s after its answer"
+    assert idle.reached, f"prefill still holds the blocks {held:.1f} s after its answer: {idle}"
     assert held >= lease * 0.9, f"prefill held the blocks for {held:.1f} s only, the lease is {lease:g} s"
     counted = await _rises_to(prefill, expired.name, before + 1, environment.thresholds.settle_s)
     assert counted == before + 1, "the expiry was not counted once"

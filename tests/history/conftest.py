@@ -83,7 +83,7 @@ def restarted(member: str) -> MemberRestarted:
 
 
 def looked(member: str, kv_usage: float | None = 0.0, **changes: Any) -> QuietSought:
-    fields: dict[str, Any] = {"running": 0.0, "waiting": 0.0} | changes
+    fields: dict[str, Any] = {"answers": True, "running": 0.0, "waiting": 0.0} | changes
     return QuietSought(at=at(), member=member, test="t", kv_usage=kv_usage, within_s=5.0, **fields)
 
 

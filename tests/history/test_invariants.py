@@ -97,6 +97,7 @@ BROKEN: dict[str, tuple[list[Event], str, str]] = {
         r"prefill was not idle after 5 s: KV in use: 0.25; nobody came for what it holds for b to prefill",
     ),
     "still running": ([looked("decode", running=1.0)], "back to quiet", "decode was not .*: running: 1$"),
+    "no answer": ([looked("decode", None, answers=False)], "back to quiet", "decode was not .*: no answer$"),
     "still waiting": ([looked("decode", waiting=2.0)], "back to quiet", "decode was not .*: waiting: 2$"),
 }
 

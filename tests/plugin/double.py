@@ -9,6 +9,7 @@ mapping of these, that of a request by role: ``{"double": {"decode": {"wrong_tok
 
 wrong_token: k      the k-th token is another one
 drift: x            all log-probabilities are off by x
+miscounts: k        says that there were k tokens more than there are in the prompt
 moves_nothing: true decode computes the prompt itself: the same answer, and the counters say so
 logs: "line"        is printed before the answer
 refuses: status     answers with this status
@@ -162,7 +163,10 @@ async def generate(http: Request) -> Response:
             "id": f"cmpl-{http.headers.get('x-request-id')}",
             "model": body["model"],
             "choices": [{"index": 0, "finish_reason": "length", "token_ids": answer, **ids, **choice}],
-            "usage": {"prompt_tokens": len(prompt), "completion_tokens": len(answer)},
+            "usage": {
+                "prompt_tokens": len(prompt) + does.get("miscounts", 0),
+                "completion_tokens": len(answer),
+            },
             "kv_transfer_params": engine.publish(prompt) if params.get("do_remote_decode") else None,
             **ids,
         }

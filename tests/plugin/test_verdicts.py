@@ -222,6 +222,34 @@ def test_allow_inconclusive_lets_the_run_succeed_and_still_says_so(project: Proj
     )
 
 
+def test_what_cannot_be_of_a_history_fails_the_test_that_saw_it(project: Project) -> None:
+    project.environment()
+    project.tests("""
+async def test_miscounts(decode, prompts):
+    await decode.generate(ask(prompts))
+    await decode.generate(ask(prompts, miscounts=1))
+
+async def test_after(handoff, judge, prompts, quiet, rule):
+    await judge(await handoff(ask(prompts)))
+    rule("all is quiet", (await quiet()).findings())
+""")
+
+    result = project.run()
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.re_match_lines(
+        [
+            r"history: usage adds up: pdtest-\w+ to decode: 37 prompt tokens were sent, 38 counted",
+            r"  seen .* 0 s +0\.\d{3} s",
+            r" +[0-9a-f]{12} decode +\|=+o +\d+ tokens",
+            r" +\|= request   o answered",
+        ]
+    )
+    assert result.stdout.str().count("=o ") == 1, "the request that was counted well is left out"
+    looks = [event for event in project.events() if event["kind"] == "QuietSought"]
+    assert {look["member"] for look in looks} == {"prefill", "decode"}
+
+
 def test_an_environment_that_cannot_run_here_is_unschedulable(project: Project) -> None:
     project.environment(requires={"packages": ["nowhere_to_be_found"], "extra": "embedded"})
     project.tests("def test_one(cluster): pass\ndef test_two(prompts): pass\n")
