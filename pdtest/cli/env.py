@@ -11,9 +11,10 @@ from rich.markup import escape
 from rich.syntax import Syntax
 from rich.table import Table
 
+from pdtest.cli.catalogue import Root, catalogue_of
+from pdtest.cli.render import render
 from pdtest.cli.terminal import INVALID, Guarded, output
-from pdtest.cluster.vocabulary import vocabulary
-from pdtest.environment.catalogue import Catalogue, default_directories
+from pdtest.environment.catalogue import Catalogue
 from pdtest.environment.finding import EnvironmentInvalid
 from pdtest.environment.publish import json_schema
 from pdtest.environment.resolved import dump_resolved
@@ -24,15 +25,13 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     help=(
-        "Look at environment files: list, show, check.\n\n"
+        "Look at environment files: list, show, check, render.\n\n"
         "Environments are the YAML files in ./environments and those that come with pdtest; a file of yours "
         "hides a shipped one of the same name."
     ),
 )
 
-Root = Annotated[
-    Path, typer.Option("--rootdir", metavar="DIR", help="The project, which may have environments/.")
-]
+app.command()(render)
 
 
 @app.command("list")
@@ -47,7 +46,7 @@ def list_environments(
 
     Example: [bold]pdtest env list --json | jq '.[].name'[/]
     """
-    catalogue = _catalogue(rootdir)
+    catalogue = catalogue_of(rootdir)
     rows = [_row(catalogue, name, file) for name, file in catalogue.files().items()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
@@ -68,7 +67,7 @@ def show(
 
     Example: [bold]DECODE_PORT=9000 pdtest env show vllm-nixl[/]
     """
-    text = dump_resolved(_catalogue(rootdir).load(name))
+    text = dump_resolved(catalogue_of(rootdir).load(name))
     console = output()
     if console.is_terminal:
         console.print(Syntax(text, "yaml", background_color="default"))
@@ -90,7 +89,7 @@ def check(
 
     Example: [bold]pdtest env check vllm-nixl ./my-cluster.yaml[/]
     """
-    catalogue = _catalogue(rootdir)
+    catalogue = catalogue_of(rootdir)
     wanted = list(dict.fromkeys(names or catalogue.names()))
     files = {name: catalogue.file(name) for name in wanted}
     broken = [name for name in files if not _is_fine(catalogue, name)]
@@ -120,10 +119,6 @@ def schema(
     else:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-
-
-def _catalogue(rootdir: Path) -> Catalogue:
-    return Catalogue(default_directories(rootdir), vocabulary=vocabulary())
 
 
 def _is_fine(catalogue: Catalogue, name: str) -> bool:

@@ -46,6 +46,8 @@ def main(
 
     [bold]pdtest env check[/]           is anything wrong in them
 
+    [bold]pdtest env render NAME[/]     what starts each member, with scripts to start them by hand
+
     [bold]pdtest model make DIR[/]      a small random model to test with
     """
     del show_version

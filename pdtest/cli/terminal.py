@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from pdtest.cluster.plan import UnknownMember
 from pdtest.environment.catalogue import UnknownEnvironment
 from pdtest.errors import PdtestError
 
@@ -41,4 +42,4 @@ class Guarded(TyperGroup):
             return super().invoke(ctx)
         except PdtestError as error:
             show_error(error)
-            ctx.exit(USAGE if isinstance(error, UnknownEnvironment) else INVALID)
+            ctx.exit(USAGE if isinstance(error, UnknownEnvironment | UnknownMember) else INVALID)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pdtest.environment.schema import Environment, Member
 from pdtest.errors import PdtestError
 from pdtest.launch.launcher import Launcher
-from pdtest.launch.lease import PortLeases
+from pdtest.launch.ports import Ports
 from pdtest.services.service import Peer, Placement, Service, base_url
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -43,7 +43,7 @@ def place(
     *,
     services: Mapping[str, Service],
     launchers: Mapping[str, Launcher],
-    leases: PortLeases,
+    leases: Ports,
 ) -> dict[str, tuple[Placement, str]]:
     """Placement and base URL of each member, in the environment file's order.
 
@@ -119,7 +119,7 @@ def _address(environment: Environment, name: str) -> str:
     return environment.hosts[host].address
 
 
-def _claim_fixed(member: Member, ports: Mapping[str, int], address: str, leases: PortLeases) -> None:
+def _claim_fixed(member: Member, ports: Mapping[str, int], address: str, leases: Ports) -> None:
     for port_name, count in ports.items():
         first = member.ports.get(port_name, "auto")
         if first != "auto":
@@ -127,7 +127,7 @@ def _claim_fixed(member: Member, ports: Mapping[str, int], address: str, leases:
                 leases.claim(port, address)
 
 
-def _choose(member: Member, ports: Mapping[str, int], address: str, leases: PortLeases) -> _Site:
+def _choose(member: Member, ports: Mapping[str, int], address: str, leases: Ports) -> _Site:
     chosen: dict[str, int] = {}
     for port_name, count in ports.items():
         fixed = member.ports.get(port_name, "auto")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pdtest.cli import env
+from pdtest.cli import catalogue
 from pdtest.cli.main import app
 from pdtest.environment.vocabulary import Term, Vocabulary
 
@@ -30,7 +30,7 @@ def vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
         launchers=frozenset({"local"}),
         tampers={"nixl": frozenset()},
     )
-    monkeypatch.setattr(env, "vocabulary", lambda: fake)
+    monkeypatch.setattr(catalogue, "vocabulary", lambda: fake)
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory.mkdir()
     (directory / "good.yaml").write_text(GOOD)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(env, "default_directories", lambda root: (root / "environments",))
+    monkeypatch.setattr(catalogue, "default_directories", lambda root: (root / "environments",))
     return tmp_path
 
 

@@ -1,0 +1,170 @@
+"""`pdtest env render`: what starts each member, to be read or to be run by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.syntax import Syntax
+
+from pdtest.cli.catalogue import Root, catalogue_of
+from pdtest.cli.terminal import output
+from pdtest.cluster.plan import Plan, PlannedMember, plan
+from pdtest.cluster.stack import config_files, start_script, write
+from pdtest.environment.schema import Environment
+from pdtest.launch.ports import FIRST_PORT, CountedPorts
+from pdtest.launch.registry import launchers
+from pdtest.launch.script import holders
+from pdtest.models import embedded
+from pdtest.services.registry import services
+from pdtest.services.service import Command
+
+
+def render(  # noqa: PLR0913 - one for each option
+    name: Annotated[str, typer.Argument(help="Name of an environment, or path of a YAML file.")],
+    *,
+    directory: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Write scripts and config files there."),
+    ] = None,
+    member: Annotated[
+        list[str] | None, typer.Option("-m", "--member", help="Only this one; may be repeated.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: JSON, on standard output.")] = False,
+    first_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Ports that the file leaves open are counted from here.")
+    ] = FIRST_PORT,
+    force: Annotated[bool, typer.Option("--force", help="Replace what was rendered there before.")] = False,
+    rootdir: Root = Path(),
+) -> None:
+    """Show, or write, everything that starts each member.
+
+    The complete command line, variables and config files, just as tests would have them; nothing is started,
+    and none of the programs need be installed. Ports that the file does not fix are counted up from
+    --first-port, so that the same call gives the same files. API keys are never written: the scripts
+    take them from the variables that the environment file names.
+
+    With [bold]--output[/] there are shell scripts, which need no pdtest:
+
+      [bold]./start-all.sh[/]           all members in the background, until they answer
+
+      [bold]./stack.sh test[/]          ask the proxy for a few tokens; also status, logs, config
+
+      [bold]./start-decode.sh[/]        one member, in this terminal
+
+      [bold]./stop-all.sh[/]            end them
+
+    Example: [bold]pdtest env render embedded -o /tmp/pd && /tmp/pd/start-all.sh[/]
+
+    Example: [bold]pdtest env render embedded --member decode[/]
+
+    Example: [bold]pdtest env render embedded --json | jq .members.decode.argv[/]
+    """
+    environment = _located(catalogue_of(rootdir).load(name), rootdir)
+    place = (directory or rootdir / ".pdtest" / "rendered" / environment.name).resolve()
+    planned = plan(
+        environment, place, services=services(), launchers=launchers(), ports=CountedPorts(first_port)
+    )
+    chosen = planned.only(tuple(member or ()))
+    if directory is not None:
+        if environment.model.make == "embedded":
+            embedded.ensure(Path(environment.model.path))  # a few numbers: it takes no time and no package
+        write(planned, chosen, force=force)
+    if as_json:
+        typer.echo(json.dumps(_described(planned, chosen), indent=2))
+    elif directory is None:
+        _print(planned, chosen)
+    else:
+        _print_written(planned)
+
+
+def _located(environment: Environment, rootdir: Path) -> Environment:
+    """With the path of a model that lies, or will lie, in the project absolute: members run elsewhere."""
+    model = environment.model
+    path = rootdir.resolve() / model.path
+    if environment.only_stores or not (model.make or path.is_dir()):
+        return environment
+    return environment.model_copy(update={"model": model.model_copy(update={"path": str(path)})})
+
+
+def _described(planned: Plan, members: tuple[PlannedMember, ...]) -> dict[str, Any]:
+    return {
+        "environment": planned.environment.name,
+        "directory": str(planned.directory),
+        "members": {member.name: _member(planned, member) for member in members},
+    }
+
+
+def _member(planned: Plan, member: PlannedMember) -> dict[str, Any]:
+    settings, command = member.placement.member, member.command
+    masked = _Masked(command or Command(argv=()))
+    return {
+        "role": settings.role.value,
+        "service": settings.service,
+        "launcher": settings.launcher,
+        "host": settings.host,
+        "address": member.placement.address,
+        "ports": dict(member.placement.ports),
+        "url": member.url,
+        "probe": {"url": member.probe.url, "accept": sorted(member.probe.accept)},
+        "ready_timeout_s": settings.ready_timeout_s,
+        "directory": str(member.placement.directory),
+        "argv": None if command is None else [masked(word) for word in command.argv],
+        "env": {} if command is None else {key: masked(value) for key, value in command.env.items()},
+        "files": config_files(planned, member),
+    }
+
+
+class _Masked:
+    """Text with the name of the variable where a secret was."""
+
+    def __init__(self, command: Command) -> None:
+        self._names = holders(command, os.environ)
+        self._secrets = sorted(filter(None, command.secrets), key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, f"${{{self._names[secret]}}}" if secret in self._names else "***")
+        return text
+
+
+def _print(planned: Plan, members: tuple[PlannedMember, ...]) -> None:
+    console = output()
+    environment = planned.environment
+    console.print(f"[bold]{escape(environment.name)}[/]  {escape(environment.description)}")
+    console.print(f"[dim]paths as they would be in {escape(str(planned.directory))}[/]")
+    for member in members:
+        settings = member.placement.member
+        console.print(f"\n[bold]{escape(member.name)}[/]  {settings.role}, {settings.service}, {member.url}")
+        if member.command is None:
+            console.print("  runs already, and is never started or stopped (launcher: attach)")
+            continue
+        _print_code(console, start_script(planned, member, anywhere=True), "bash")
+        for name, text in config_files(planned, member).items():
+            console.print(f"\n[dim]members/{escape(member.name)}/{escape(name)}[/]")
+            _print_code(console, text, name.rpartition(".")[2])
+
+
+def _print_code(console: Console, text: str, language: str) -> None:
+    if console.is_terminal:
+        console.print(Syntax(text.rstrip("\n"), language, background_color="default", word_wrap=True))
+    else:
+        typer.echo(text, nl=not text.endswith("\n"))
+
+
+def _print_written(planned: Plan) -> None:
+    console, here = output(), escape(str(planned.directory))
+    console.print(f"[green]written[/]  {here}")
+    if not planned.started:
+        console.print(
+            "its members all run already: ./stack.sh status and ./stack.sh test work, nothing is started"
+        )
+        return
+    console.print(f"start    {here}/start-all.sh")
+    console.print(f"try it   {here}/stack.sh test      (more: {here}/stack.sh --help)")
+    console.print(f"stop     {here}/stop-all.sh")
