@@ -50,6 +50,7 @@ class AscendLayerwiseContract(SingleContract):
     """vllm-ascend's MooncakeLayerwiseConnector."""
 
     name = "ascend-layerwise"
+    speaks = "vllm-ascend's MooncakeLayerwiseConnector: August 2026"
     prefill_min_tokens = 1  # as vllm-ascend's layer-wise proxy has it
     order = Order.DECODE_FIRST
     obstacle = "decode goes first and reports its blocks to a metaserver, which is part of the proxy"

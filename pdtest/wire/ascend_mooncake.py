@@ -85,6 +85,7 @@ class AscendMooncakeContract(SingleContract):
     """vllm-ascend's MooncakeConnectorV1. It says nothing of blocks that nobody came for."""
 
     name = "ascend-mooncake"
+    speaks = "vllm-ascend's MooncakeConnectorV1: August 2026, and its clients since 0.9.1"
     prefill_min_tokens = 1  # as vllm-ascend's load-balance proxy has it
     evidence = _EVIDENCE
     tampers = NIXL_TAMPERS

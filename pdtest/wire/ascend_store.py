@@ -30,6 +30,10 @@ class AscendStoreContract(SingleContract):
     """vllm-ascend's AscendStoreConnector. No parameters: blocks are found by a hash of their tokens."""
 
     name = "ascend-store"
+    speaks = (
+        "vllm-ascend's AscendStoreConnector: August 2026; "
+        "MooncakeConnectorStoreV1 and MemcacheConnectorStoreV1 before"
+    )
     evidence = _EVIDENCE
 
     def demand(self, prompt_tokens: int, *, cached_tokens: int = 0, block_size: int) -> Demand:

@@ -17,6 +17,7 @@ class ExampleContract(SingleContract):
     """
 
     name = "example"
+    speaks = "vLLM's ExampleConnector: 0.32 (SharedStorageConnector before)"
     #: It exports no metrics of its own: how many tokens came from outside is all there is.
     evidence = Evidence(tokens=VLLM_TOKENS, promised=VLLM_PROMISED)
 

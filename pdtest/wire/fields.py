@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pdtest.wire.contract import Breach, Leg, Review
@@ -26,7 +26,7 @@ class Field:
 
     ``drift`` marks a field that only some generations of a connector send: never required, and
     named in `Review.drift` when it is there. ``older`` is a form that older generations send
-    instead of ``kind``: no breach, but drift.
+    instead of ``kind``: no breach, but drift. ``inside``: the fields of a value that is an object.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Field:
     required: bool = True
     drift: bool = False
     older: Kind | None = None
+    inside: tuple[Field, ...] = ()
 
 
 def review(leg: Leg, params: Params | None, fields: Sequence[Field]) -> Review:
@@ -42,16 +43,32 @@ def review(leg: Leg, params: Params | None, fields: Sequence[Field]) -> Review:
     if params is None:
         return Review(leg=leg, breaches=tuple(_no_params(leg, fields)))
     known = {field.name for field in fields}
+    deeper = [_deeper(leg, field, params[field.name]) for field in fields if field.name in params]
     return Review(
         leg=leg,
-        breaches=tuple(breach for field in fields for breach in _breaches(leg, field, params)),
-        extra=tuple(sorted(set(params) - known)),
-        drift=tuple(note for field in fields for note in _drift(field, params)),
+        breaches=(
+            *(breach for field in fields for breach in _breaches(leg, field, params)),
+            *(breach for inner in deeper for breach in inner.breaches),
+        ),
+        extra=(*sorted(set(params) - known), *(name for inner in deeper for name in inner.extra)),
+        drift=(
+            *(note for field in fields for note in _drift(field, params)),
+            *(note for inner in deeper for note in inner.drift),
+        ),
     )
 
 
+def _deeper(leg: Leg, field: Field, value: object) -> Review:
+    """What is inside a value, by names like 'disagg_spec.req_id'."""
+    if not field.inside or not isinstance(value, dict):
+        return Review(leg=leg)
+    prefix = f"{field.name}."
+    inner = [replace(one, name=prefix + one.name) for one in field.inside]
+    return review(leg, {prefix + str(name): held for name, held in value.items()}, inner)
+
+
 def _no_params(leg: Leg, fields: Sequence[Field]) -> Iterable[Breach]:
-    if any(field.required for field in fields):
+    if any(field.required and not field.drift for field in fields):
         yield Breach(leg=leg, field="kv_transfer_params", expected="an object", seen="none")
 
 

@@ -35,6 +35,7 @@ class LmcacheContract(SingleContract):
     """
 
     name = "lmcache"
+    speaks = "LMCacheConnectorV1 over shared storage: LMCache 0.5.6"
     evidence = LMCACHE_EVIDENCE
 
     def demand(self, prompt_tokens: int, *, cached_tokens: int = 0, block_size: int) -> Demand:

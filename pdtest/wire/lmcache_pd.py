@@ -14,24 +14,26 @@ It streams every answer, with prefill's token as the first chunk.
 
 from __future__ import annotations
 
-from pdtest.wire.contract import Demand, Leg, Params, Review
-from pdtest.wire.fields import COUNT, OBJECT, PORT, TEXT, Field, Kind, list_of, review
+from typing import Any
+
+from pdtest.wire.contract import Demand, Params
+from pdtest.wire.fields import COUNT, OBJECT, PORT, TEXT, Field, Kind, list_of
 from pdtest.wire.lmcache import LMCACHE_EVIDENCE
 from pdtest.wire.promise import all_but_the_last_token
 from pdtest.wire.single import SingleContract
 
 #: Only that it is there counts.
 _ANYTHING = Kind(expected="anything", accepts=lambda _: True)
-_TO_PREFILL = (
-    Field(name="disagg_spec", kind=OBJECT, meaning="whom to push the prompt's KV to"),
-    Field(name="ret_first_tok", kind=_ANYTHING, meaning="answer with first_tok", required=False),
-)
-_SPEC = (
+_RECEIVER = (
     Field(name="req_id", kind=TEXT, meaning="what prefill names to the proxy when the KV is there"),
     Field(name="receiver_host", kind=TEXT, meaning="where decode's receiver is"),
     Field(name="receiver_init_port", kind=list_of(PORT), meaning="to shake hands, per rank", older=PORT),
     Field(name="receiver_alloc_port", kind=list_of(PORT), meaning="to ask for room, per rank", older=PORT),
     Field(name="receiver_query_port", kind=list_of(PORT), meaning="to read back from decode", drift=True),
+)
+_TO_PREFILL = (
+    Field(name="disagg_spec", kind=OBJECT, meaning="whom to push the prompt's KV to", inside=_RECEIVER),
+    Field(name="ret_first_tok", kind=_ANYTHING, meaning="answer with first_tok", required=False),
 )
 _FROM_PREFILL = (
     Field(name="first_tok", kind=COUNT, meaning="the token that prefill generated", required=False),
@@ -43,6 +45,7 @@ class LmcachePdContract(SingleContract):
     """LMCacheConnectorV1 with ``enable_pd``: roles kv_producer and kv_consumer, sender and receiver."""
 
     name = "lmcache-pd"
+    speaks = "LMCacheConnectorV1 with enable_pd: LMCache 0.5.6"
     obstacle = (
         "prefill tells the proxy over ZMQ when decode has the KV, and decode goes on from prefill's first "
         "token: a client hears neither"
@@ -51,24 +54,9 @@ class LmcachePdContract(SingleContract):
     to_prefill = _TO_PREFILL
     from_prefill = _FROM_PREFILL
 
-    def review(self, leg: Leg, params: Params | None) -> Review:
-        """Also what is inside ``disagg_spec``; ``first_tok`` need not have been asked for."""
-        if leg is Leg.FROM_PREFILL and params is None:
-            return Review(leg=leg)
-        outer = super().review(leg, params)
-        spec = (params or {}).get("disagg_spec")
-        if leg is not Leg.TO_PREFILL or not isinstance(spec, dict):
-            return outer
-        inner = review(leg, spec, _SPEC)
-        return Review(
-            leg=leg,
-            breaches=outer.breaches + inner.breaches,
-            extra=outer.extra + inner.extra,
-            drift=outer.drift + inner.drift,
-        )
-
-    def params_for_decode(self, known: Params | None) -> None:
+    def params_for_decode(self, known: Params | None) -> dict[str, Any] | None:  # noqa: ARG002
         """None: decode finds the KV by content."""
+        return None
 
     def demand(self, prompt_tokens: int, *, cached_tokens: int = 0, block_size: int) -> Demand:
         """All but the last token of what decode is sent, which is prefill's (``skip_last_n_tokens`` 1)."""

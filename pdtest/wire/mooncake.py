@@ -87,6 +87,7 @@ class MooncakeContract(SingleContract):
     """
 
     name = "mooncake"
+    speaks = "vLLM's MooncakeConnector: 0.32 and later"
     prefill_min_tokens = 1
     order = Order.TOGETHER
     introduction = Introduction(port="bootstrap", path="/query", read=_introduced)

@@ -155,6 +155,7 @@ class NixlContract(SingleContract):
     """vLLM's NixlConnector in pull mode, as of 0.20 to 0.33. The request to decode repeats the answer."""
 
     name = "nixl"
+    speaks = "vLLM's NixlConnector, pull: 0.20 to 0.33"
     evidence = NIXL_EVIDENCE
     tampers = NIXL_TAMPERS
     to_prefill = ASKED

@@ -56,6 +56,7 @@ class NixlPushContract(SingleContract):
     """vLLM's NixlPushConnector. Decode ignores the block ids in what prefill answered."""
 
     name = "nixl-push"
+    speaks = "vLLM's NixlPushConnector: 0.32 and later"
     evidence = _EVIDENCE
     #: None that falsifies block ids: nobody reads them.
     tampers = tuple(

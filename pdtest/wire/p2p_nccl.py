@@ -21,6 +21,7 @@ class P2pNcclContract(SingleContract):
     """vLLM's P2pNcclConnector: no parameters, the request id carries both addresses."""
 
     name = "p2p-nccl"
+    speaks = "vLLM's P2pNcclConnector: 0.11 to 0.23, removed in 0.24"
     #: It exports no metrics of its own.
     evidence = Evidence(tokens=VLLM_TOKENS, promised=VLLM_PROMISED)
 

@@ -16,6 +16,8 @@ class SingleContract:
     ``to_prefill``, ``from_prefill`` and ``to_decode`` are the fields of the legs that carry parameters.
     """
 
+    #: Whose messages these are, and since which version; for docs/contracts.md.
+    speaks: str = ""
     order: Order = Order.PREFILL_FIRST
     obstacle: str | None = None
     introduction: Introduction | None = None

@@ -49,7 +49,7 @@ def test_a_receiver_without_its_address_is_a_breach(name: str) -> None:
     params = asked()
     del params["disagg_spec"][name]
     (breach,) = PD.review(Leg.TO_PREFILL, params).breaches
-    assert (breach.field, breach.seen) == (name, "no such field")
+    assert (breach.field, breach.seen) == (f"disagg_spec.{name}", "no such field")
 
 
 @pytest.mark.parametrize(
@@ -58,12 +58,13 @@ def test_a_receiver_without_its_address_is_a_breach(name: str) -> None:
 )
 def test_a_receiver_with_a_wrong_address_is_a_breach(name: str, value: object) -> None:
     (breach,) = PD.review(Leg.TO_PREFILL, asked(**{name: value})).breaches
-    assert breach.field == name
+    assert breach.field == f"disagg_spec.{name}"
 
 
 def test_a_sender_is_told_whom_to_push_to() -> None:
-    (missing,) = PD.review(Leg.TO_PREFILL, {"ret_first_tok": True}).breaches
-    assert missing.field == "disagg_spec"
+    for params in ({"ret_first_tok": True}, {"disagg_spec": "localhost:7300"}):
+        (breach,) = PD.review(Leg.TO_PREFILL, params).breaches
+        assert breach.field == "disagg_spec"
     assert [breach.field for breach in PD.review(Leg.TO_PREFILL, None).breaches] == ["kv_transfer_params"]
 
 
@@ -71,10 +72,10 @@ def test_single_ports_and_the_way_back_are_drift_and_unknown_fields_are_recorded
     review = PD.review(Leg.TO_PREFILL, asked(receiver_init_port=7300, receiver_query_port=[7500], own=1))
     assert review.breaches == ()
     assert review.drift == (
-        "receiver_init_port: port number (1 to 65535)",
-        "receiver_query_port",
+        "disagg_spec.receiver_init_port: port number (1 to 65535)",
+        "disagg_spec.receiver_query_port",
     )
-    assert review.extra == ("own",)
+    assert review.extra == ("disagg_spec.own",)
 
 
 @pytest.mark.parametrize("answered", [None, {}, {"first_tok": 5}])

@@ -80,7 +80,7 @@ async def test_producers_only_save_and_consumers_only_load(
         for own, other in zip(HERE, THERE, strict=True)
     ]
     assert loaded == [bool(promised), bool(promised), False]
-    assert here.registry.get_sample_value("lmcache:num_hit_tokens_total", here.labels) == promised
+    assert here.registry.get_sample_value("lmcache:num_hit_tokens_total", dict(here.labels)) == promised
 
 
 @pytest.mark.parametrize("asked", [None, {}, {"ret_first_tok": True}])
