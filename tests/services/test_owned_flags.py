@@ -21,5 +21,14 @@ def test_a_flag_that_the_structure_decides_is_refused_with_where_to_say_it(flag:
     )
 
 
+def is_refused(flag: str) -> bool:
+    try:
+        refuse_owned("decode", {"seed": 1, flag: 2}, OWNED)
+    except RenderError:
+        return True
+    return False
+
+
 def test_other_flags_are_the_users() -> None:
-    refuse_owned("decode", {"seed": 1, "port-range": 2}, OWNED)
+    flags = ("port", "port-range", "model", "served-model", "served-model-name", "api-server-count")
+    assert [flag for flag in flags if is_refused(flag)] == ["port", "served-model-name"]

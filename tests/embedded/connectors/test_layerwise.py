@@ -349,15 +349,19 @@ async def test_an_aborted_decode_is_not_written(
     assert "did not get to" not in caplog.text
 
 
-async def test_decode_is_gone_when_prefill_sends(started: Started, metaserver: Metaserver) -> None:
-    """Prefill answers all the same."""
+async def test_decode_is_gone_when_prefill_sends(
+    started: Started, metaserver: Metaserver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Prefill answers all the same, and says whom it did not reach; nothing was written."""
     both = await pair(started, metaserver)
     both.there.transfer_delay_s = 0.1
-    sequence = both.asked()
-    loading = asyncio.create_task(both.decode.load(sequence, 0, 10))
+    before = both.here.kv(range(12)).copy()
+    loading = asyncio.create_task(both.decode.load(both.asked(), 0, 10))
     await settled(lambda: metaserver.reports)
     await both.decode.close()
     await asyncio.wait_for(both.prefilled(metaserver.reports[0]), 10)
+    assert f"cmpl-r-0 did not get to engine {both.here.engine_id}" in caplog.text
+    np.testing.assert_array_equal(both.here.kv(range(12)), before)
     loading.cancel()
 
 
