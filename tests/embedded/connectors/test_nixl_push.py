@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,35 +17,10 @@ from pdtest.embedded.connectors.params import BadParams
 from pdtest.embedded.engine.sequence import Finish
 
 from .conftest import Started
-from .fakes import FakeHost, free_ports, make_host, make_sequence, settled
+from .fakes import free_ports, make_host, make_sequence, settled
+from .pairs import HERE, THERE, TO_PREFILL, pair_of
 
-THERE: tuple[int, ...] = (3, 1, 7)
-HERE: tuple[int, ...] = (5, 0, 2)
-TO_PREFILL = {"do_remote_decode": True, "do_remote_prefill": False}
-
-
-@dataclass
-class Pair:
-    prefill: NixlPushConnector
-    there: FakeHost
-    decode: NixlPushConnector
-    here: FakeHost
-
-    def prefilled(self) -> dict[str, Any]:
-        done = make_sequence(10, params=TO_PREFILL, blocks=THERE, computed=10, finish=Finish.LENGTH)
-        return dict(self.prefill.finished(done).params or {})
-
-
-async def pair(
-    started: Started, *, prefill: int = 1, decode: int = 1, delay_s: float = 0.0, **extra: Any
-) -> Pair:
-    config = {"kv_connector": "NixlPushConnector", "kv_connector_extra_config": extra}
-    there = make_host(ranks=prefill, seed=1, transfer_delay_s=delay_s)
-    here = make_host(ranks=decode, seed=2)
-    both = Pair(NixlPushConnector(config, there), there, NixlPushConnector(config, here), here)
-    await started(both.prefill)
-    await started(both.decode)
-    return both
+pair = partial(pair_of, NixlPushConnector)
 
 
 @pytest.mark.parametrize(("prefill", "decode"), [(1, 1), (1, 2), (2, 1), (2, 4), (4, 2)])
