@@ -6,7 +6,7 @@ Modelled on vllm-ascend (August 2026), kv_p2p/mooncake_connector.py.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pdtest.embedded.connectors import params as read
@@ -50,15 +50,8 @@ class MooncakeConnectorV1(NixlConnector):
     def _ranks_there(self, params: Mapping[str, Any]) -> int | None:
         return read.count(params, "remote_ptp_size", least=1) if "remote_ptp_size" in params else None
 
-    def _handover(self, sequence: EngineSequence, blocks: Sequence[int]) -> dict[str, Any]:
+    def _said_besides(self, sequence: EngineSequence) -> dict[str, Any]:
         return {
-            "do_remote_prefill": True,
-            "do_remote_decode": False,
-            "remote_block_ids": [list(blocks)],
-            "remote_engine_id": self._host.engine_id,
-            "remote_request_id": sequence.id,
-            "remote_host": self._host.address,
-            "remote_port": self._host.side_ports[0],
             "remote_pcp_size": 1,
             "remote_dcp_size": 1,
             "remote_ptp_size": len(self._host.memories),

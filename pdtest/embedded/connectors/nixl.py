@@ -193,6 +193,12 @@ class NixlConnector:
             "remote_request_id": sequence.id,
             "remote_host": self._host.address,
             "remote_port": self._host.side_ports[0],
+            **self._said_besides(sequence),
+        }
+
+    def _said_besides(self, sequence: EngineSequence) -> dict[str, Any]:
+        """What this connector tells of itself, beside where the blocks are."""
+        return {
             "tp_size": len(self._host.memories),
             "dcp_size": 1,
             "pp_size": 1,

@@ -42,10 +42,10 @@ class NixlPushConnector(NixlConnector):
     def _check(self, params: Mapping[str, Any]) -> None:
         """Nothing else is needed."""
 
-    def _handover(self, sequence: EngineSequence, blocks: Sequence[int]) -> dict[str, Any]:
-        params = super()._handover(sequence, blocks)
-        del params["remote_blocks_expiry_time"]
-        return params
+    def _said_besides(self, sequence: EngineSequence) -> dict[str, Any]:
+        said = super()._said_besides(sequence)
+        del said["remote_blocks_expiry_time"]
+        return said
 
     # Decode.
 
