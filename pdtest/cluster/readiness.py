@@ -12,6 +12,8 @@ from pdtest.services.service import Probe
 INTERVAL_S = 0.1
 #: A server that accepts and then thinks is asked again after this long.
 ANSWER_TIMEOUT_S = 2.0
+#: Of a refusal, this many characters are shown.
+_WORDS = 200
 
 
 async def until_ready(probe: Probe, *, api_key: str | None, note: Callable[[str], None]) -> None:
@@ -40,6 +42,12 @@ async def _accepted(client: httpx.AsyncClient, probe: Probe, note: Callable[[str
     except httpx.TransportError as error:
         note(str(error) or type(error).__name__)
     else:
-        note(f"HTTP {response.status_code}")
+        note(_said(response))
         return response.status_code in probe.accept
     return False
+
+
+def _said(response: httpx.Response) -> str:
+    """The status, and the words that go with a refusal: they often say what is waited for."""
+    words = " ".join(response.text[:_WORDS].split())
+    return f"HTTP {response.status_code}" + (f": {words}" if response.is_error and words else "")

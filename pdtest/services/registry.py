@@ -7,9 +7,13 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from pdtest.services.command import CommandService
+from pdtest.services.demo_proxy import DemoProxyService
 from pdtest.services.embedded_engine import EmbeddedEngineService
 from pdtest.services.embedded_proxy import EmbeddedProxyService
 from pdtest.services.embedded_store import EmbeddedStoreService
+from pdtest.services.lmcache_proxy import LmcacheProxyService
+from pdtest.services.mooncake_proxy import MooncakeProxyService
+from pdtest.services.p2p_nccl_proxy import P2pNcclProxyService
 from pdtest.services.service import Service
 from pdtest.services.toy_proxy import ToyProxyService
 from pdtest.services.vllm import VllmService
@@ -25,6 +29,10 @@ def services() -> Mapping[str, Service]:
         VllmService(),
         VllmRouterService(),
         ToyProxyService(),
+        DemoProxyService(),
+        P2pNcclProxyService(),
+        MooncakeProxyService(),
+        LmcacheProxyService(),
         EmbeddedEngineService(),
         EmbeddedProxyService(),
         EmbeddedStoreService(),

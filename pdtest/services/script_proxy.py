@@ -19,10 +19,12 @@ from pdtest.services.files import rendered_files
 from pdtest.services.interpreter import Interpreter
 from pdtest.services.owned_flags import refuse_owned
 from pdtest.services.references import resolved
-from pdtest.services.service import Command, LogRules, Placement
+from pdtest.services.service import Command, LogRules, Placement, Probe
 
 #: They print what went wrong in a request, and answer 200 all the same.
 SCRIPT_LOG = LogRules(error=re.compile(r"\bERROR\b|^Traceback |Error occurred in disagg"))
+
+_ANY_STATUS = frozenset(range(100, 600))
 
 
 class ScriptProxyOptions(BaseModel):
@@ -43,20 +45,15 @@ def script_command(
     *,
     owned: Mapping[str, str],
 ) -> Command:
-    """The script with ``structure``, what the environment decides, and the member's own args behind it.
+    """The interpreter with ``structure``, what the environment decides, and the member's own args behind it.
 
-    Raises RenderError where there is no script, and where args have a flag of ``owned``.
+    Raises RenderError where args have a flag of ``owned``.
     """
     member = placement.member
     refuse_owned(placement.name, member.args, owned)
     key = api_key(placement.name, member)
     return Command(
-        argv=(
-            options.python,
-            script(options, placement),
-            *structure,
-            *flags(resolved(member.args, placement)),
-        ),
+        argv=(options.python, *structure, *flags(resolved(member.args, placement))),
         env=script_variables(key) | variables(resolved(member.env, placement)),
         files=rendered_files(placement),
         secrets=frozenset({key} if key else ()),
@@ -80,3 +77,13 @@ def script_variables(key: str | None) -> dict[str, str]:
     """Variables every such script gets: it sends the key on to the engines, as these scripts do."""
     # What is printed into a file would otherwise arrive in pieces of 8 KiB, long after it happened.
     return {"PYTHONUNBUFFERED": "1"} | ({"OPENAI_API_KEY": key} if key else {})
+
+
+def health_probe(placement: Placement, path: str) -> Probe:
+    """``path``, which pdtest added to the script; one that was started by hand need only listen."""
+    return listening_probe(placement) if placement.member.url else Probe(url=placement.url + path)
+
+
+def listening_probe(placement: Placement) -> Probe:
+    """Any answer shows that it listens."""
+    return Probe(url=placement.url + "/", accept=_ANY_STATUS)

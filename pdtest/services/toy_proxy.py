@@ -17,7 +17,7 @@ from pdtest.services.diagnoses import COMMON
 from pdtest.services.owned_flags import LISTENER
 from pdtest.services.proxy_peers import paired_lists, prefills_and_decodes
 from pdtest.services.references import resolved
-from pdtest.services.script_proxy import SCRIPT_LOG, ScriptProxyOptions, script_command
+from pdtest.services.script_proxy import SCRIPT_LOG, ScriptProxyOptions, script, script_command
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
 
 #: Flags that say where the instances are.
@@ -52,9 +52,9 @@ class ToyProxyService:
 
     def render(self, placement: Placement) -> Command:
         """The script with all prefill and decode members as paired lists."""
-        return script_command(
-            placement, _options(placement), flags(instance_lists(placement)), owned=PAIRED_LISTS
-        )
+        options = _options(placement)
+        structure = (script(options, placement), *flags(instance_lists(placement)))
+        return script_command(placement, options, structure, owned=PAIRED_LISTS)
 
     def probe(self, placement: Placement) -> Probe:
         """The options' ready path, `/healthcheck` on all scripts known so far."""
