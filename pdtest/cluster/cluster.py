@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from pdtest.cluster.links import lay, through
 from pdtest.cluster.member import RunningMember
 from pdtest.cluster.placement import PlacementError, known, place
 from pdtest.cluster.snapshot import Snapshot
@@ -26,6 +27,7 @@ from pdtest.launch.guard import Guard
 from pdtest.launch.kin import OWNER_VARIABLE
 from pdtest.launch.launcher import Launcher
 from pdtest.launch.lease import PortLeases
+from pdtest.links import Condition, Link, Relay
 from pdtest.services.service import Command, Service
 
 Watch = Callable[[Snapshot], None]
@@ -84,11 +86,17 @@ class Cluster:
         self._cancelled: asyncio.Event | None = None
         self._machinery: _Machinery | None = None
         self._members: dict[str, RunningMember] = {}
+        self._links: tuple[Link, ...] = ()
 
     @property
     def members(self) -> Mapping[str, RunningMember]:
         """By name, in the environment's order. Empty before the first start."""
         return MappingProxyType(self._members)
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The links between members that can be broken. Empty before the first start."""
+        return self._links
 
     def with_role(self, role: Role) -> tuple[RunningMember, ...]:
         """The members that have ``role``, started or not."""
@@ -97,6 +105,17 @@ class Cluster:
     def dead(self) -> tuple[MemberDied, ...]:
         """The deaths since each member's last start: empty when all is well."""
         return tuple(member.died.result() for member in self._members.values() if member.dead)
+
+    def condition(self, link: Link, condition: Condition) -> None:
+        """Make a link what ``condition`` says, for existing connections and for new ones."""
+        if self._machinery is not None:
+            for relay in link.relays:
+                self._machinery.portal.call(relay.become, condition)
+
+    def expect_probe(self, relay: Relay, port: int) -> None:
+        """A connection to ``relay`` will come from this local port that is meant for nobody but the relay."""
+        if self._machinery is not None:
+            self._machinery.portal.call(relay.expect_probe, port)
 
     def start(self, names: Collection[str] | None = None, *, watch: Watch | None = None) -> None:
         """Start the members ``names`` (default: all) that do not run yet, all at once.
@@ -162,6 +181,9 @@ class Cluster:
                 guard = Guard(self._owner, self.directory / "reaper.log")
                 stack.callback(guard.dismiss)
                 portal = stack.enter_context(start_blocking_portal(name="pdtest-cluster"))
+                for relay in (relay for link in self._links for relay in link.relays):
+                    stack.callback(portal.call, relay.close)
+                    portal.call(relay.start)
                 self._machinery = _Machinery(
                     portal=portal, supervisor=Supervisor(self._journal, guard), resources=stack.pop_all()
                 )
@@ -191,6 +213,8 @@ class Cluster:
             launchers=self._launchers,
             leases=leases,
         )
+        self._links = lay(placed, self._services, leases)
+        placed = through(placed, self._links)
         return {
             name: RunningMember(
                 placement,

@@ -8,6 +8,7 @@ from pdtest.environment.checks import Subject
 from pdtest.environment.finding import Finding
 from pdtest.environment.interpolate import references
 from pdtest.environment.nearest import suggestion
+from pdtest.environment.scenarios import SCENARIOS
 from pdtest.environment.validation import validate
 
 
@@ -56,6 +57,27 @@ def contracts(subject: Subject) -> Iterator[Finding]:
     for tamper in subject.environment.tampering:
         if tamper not in tampers:
             yield subject.unknown(("tampering", tamper), "way of tampering", tamper, tampers)
+
+
+def links(subject: Subject) -> Iterator[Finding]:
+    """Links lead from a member to a port of another one."""
+    members = subject.environment.members
+    for index, link in enumerate(subject.environment.links):
+        at = ("links", index)
+        for key, name in (("source", link.source), ("target", link.target)):
+            if name is not None and name not in members:
+                yield subject.unknown((*at, key), "member", name, members)
+        ports = subject.ports(members[link.target]) if link.target in members else None
+        if ports is not None and link.port not in ports:
+            noun = f"port of {members[link.target].service}"
+            yield subject.unknown((*at, "port"), noun, link.port, ports)
+
+
+def scenarios(subject: Subject) -> Iterator[Finding]:
+    """Outcomes are declared for scenarios that there are."""
+    for name in subject.environment.recovery:
+        if name not in SCENARIOS:
+            yield subject.unknown(("recovery", name), "scenario", name, SCENARIOS)
 
 
 def dangling(subject: Subject) -> Iterator[Finding]:

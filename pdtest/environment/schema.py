@@ -125,6 +125,9 @@ class Member(Strict):
     launcher: str = Field(default="local", description="how it comes to life: local, attach ...")
     host: str = Field(default="local", description="a name under hosts")
     url: str | None = Field(default=None, description="where an attached member answers")
+    optional: bool = Field(
+        default=False, description="true leaves an attached member out where its url is empty: ${PROXY_URL:-}"
+    )
     devices: tuple[int, ...] = Field(default=(), strict=False, description="ids from the host's devices")
     ports: dict[str, Port | Literal["auto"]] = Field(
         default_factory=dict, description="by the service's port names; what is not given is 'auto'"
@@ -170,6 +173,9 @@ class Reference(Strict):
         ),
     )
     member: str | None = Field(default=None, description="which member; default: the one with role colocated")
+    otherwise: str | None = Field(
+        default=None, description="an engine to borrow from where that member is optional and left out"
+    )
 
 
 class Parity(Strict):
@@ -189,6 +195,9 @@ class Thresholds(Strict):
     )
     settle_s: float = Field(default=10.0, gt=0, description="how long counters may lag behind an answer")
     release_s: float = Field(default=15.0, gt=0, description="KV usage must be idle again within this")
+    recovery_s: float = Field(
+        default=30.0, gt=0, description="the service must answer rightly this long after a fault is lifted"
+    )
     lease_s: float | None = Field(
         default=None, gt=0, description="how long prefill holds blocks that nobody fetches"
     )
@@ -240,6 +249,27 @@ class Outcome(StrEnum):
     DIES = "dies"
 
 
+class Via(Strict):
+    """A TCP link between members that pdtest carries itself, so that it can be broken and mended."""
+
+    source: str | None = Field(
+        default=None, description="the member that connects; default: all that connect to this port"
+    )
+    target: str = Field(description="the member that is connected to")
+    port: str = Field(default="http", description="one of its ports, by the service's port names")
+
+
+class Phases(Strict):
+    """Seconds that a request stays in each phase at the least, where the engines are made so slow.
+
+    Whether a fault fell into a phase can then be said for certain. 0: not known.
+    """
+
+    prefill: float = Field(default=0.0, ge=0)
+    transfer: float = Field(default=0.0, ge=0)
+    decode: float = Field(default=0.0, ge=0)
+
+
 class KnownIssue(Strict):
     """Tests that fail for a reason known and reported, until it is mended."""
 
@@ -276,6 +306,18 @@ class Environment(Strict):
     ] = Field(
         default_factory=dict,
         description="outcomes allowed per kind of tampered kv_transfer_params; not listed: right or error",
+    )
+    links: tuple[Via, ...] = Field(
+        default=(),
+        strict=False,
+        description="TCP links that go through a relay of pdtest's, for suites/recovery to break",
+    )
+    phases: Phases = Phases()
+    recovery: dict[
+        str, Annotated[tuple[Annotated[Outcome, Field(strict=False)], ...], Field(strict=False)]
+    ] = Field(
+        default_factory=dict,
+        description="outcomes allowed per scenario of suites/recovery; not listed: right or error",
     )
     known_issues: tuple[KnownIssue, ...] = Field(
         default=(),

@@ -1,5 +1,7 @@
 """Typed records of everything that happens in a run."""
 
+from pdtest.events.fault import FaultArmed, FaultLifted, FaultVerified, Recovered
+from pdtest.events.attached import DriftSeen, MemberSurveyed
 from pdtest.events.handoff import (
     HandoffFinished,
     HopRecord,
@@ -9,6 +11,7 @@ from pdtest.events.handoff import (
     RequestSent,
 )
 from pdtest.events.journal import Journal, read
+from pdtest.events.load import LoadMeasured
 from pdtest.events.member import (
     MemberDied,
     MemberProgressed,
@@ -22,17 +25,24 @@ from pdtest.events.record import Event, UnknownEvent, from_json
 from pdtest.events.verdict import VerdictReached
 
 __all__ = [
+    "DriftSeen",
     "Event",
+    "FaultArmed",
+    "FaultLifted",
+    "FaultVerified",
     "HandoffFinished",
     "HopRecord",
     "Journal",
+    "LoadMeasured",
     "MemberDied",
     "MemberProgressed",
     "MemberReady",
     "MemberRestarted",
     "MemberStarting",
     "MemberStopped",
+    "MemberSurveyed",
     "QuietSought",
+    "Recovered",
     "RequestAbandoned",
     "RequestAnswered",
     "RequestErrored",

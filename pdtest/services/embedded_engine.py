@@ -47,12 +47,15 @@ class EmbeddedEngineService:
     def render(self, placement: Placement) -> Command:
         """The engine's command line. Raises RenderError on contradictions."""
         options = EmbeddedEngineOptions.model_validate(resolved(placement.member.options, placement))
-        bootstrap = placement.ports.get("bootstrap")
+        ports = {
+            "VLLM_MOONCAKE_BOOTSTRAP_PORT": placement.ports.get("bootstrap"),
+            "PDTEST_ANNOUNCED_PORT": placement.announced.get("side_channel"),
+        }
         return engine_command(
             placement,
             (options.python, "-m", "pdtest.embedded.engine"),
             flags_of_model={},  # it computes in float32, whatever the model says
-            environment={} if bootstrap is None else {"VLLM_MOONCAKE_BOOTSTRAP_PORT": str(bootstrap)},
+            environment={name: str(port) for name, port in ports.items() if port is not None},
         )
 
     def probe(self, placement: Placement) -> Probe:

@@ -44,6 +44,8 @@ class Placement:
     address: str
     ports: Mapping[str, int]
     peers: Mapping[str, Peer]
+    #: Ports of this member under which its peers reach it through a relay, by name. It must tell them so.
+    announced: Mapping[str, int] = field(default_factory=dict)
 
     def peers_with(self, role: Role) -> tuple[Peer, ...]:
         """The members of ``role``, in the environment file's order."""

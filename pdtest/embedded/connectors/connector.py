@@ -90,6 +90,11 @@ class Host(Protocol):
         ...
 
     @property
+    def announced_port(self) -> int:
+        """The first of ``side_ports`` as peers are told: another one where something stands in between."""
+        ...
+
+    @property
     def bootstrap_port(self) -> int:
         """Where rank 0 of all serves Mooncake's bootstrap, on ``address``."""
         ...

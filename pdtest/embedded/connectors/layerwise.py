@@ -198,7 +198,7 @@ class MooncakeLayerwiseConnector:
                     "remote_block_size": [self._host.block_size],
                     "remote_engine_id": self._host.engine_id,
                     "remote_host": self._host.address,
-                    "remote_port": self._host.side_ports[0],
+                    "remote_port": self._host.announced_port,
                     "remote_tp_size": len(self._host.memories),
                     "remote_pcp_size": 1,
                     "remote_dcp_size": 1,

@@ -192,7 +192,7 @@ class NixlConnector:
             "remote_engine_id": self._host.engine_id,
             "remote_request_id": sequence.id,
             "remote_host": self._host.address,
-            "remote_port": self._host.side_ports[0],
+            "remote_port": self._host.announced_port,
             **self._said_besides(sequence),
         }
 

@@ -57,7 +57,7 @@ class NixlPushConnector(NixlConnector):
             "remote_request_id": held.remote_id,
             "decode_engine_id": self._host.engine_id,
             "decode_host": self._host.address,
-            "decode_port": self._host.side_ports[0],
+            "decode_port": self._host.announced_port,
             "decode_tp_size": len(self._host.memories),
             "local_block_ids": blocks,
             "first_block": cached // self._host.block_size,

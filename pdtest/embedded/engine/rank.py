@@ -90,6 +90,12 @@ class Rank:
         return range(first, first + ranks)
 
     @property
+    def announced_port(self) -> int:
+        """The first of them as peers are told."""
+        own, told = self._settings.side_port, self._settings.announced_port
+        return self.side_ports[0] + (0 if told is None else told - own)
+
+    @property
     def bootstrap_port(self) -> int:
         """Mooncake's."""
         return self._settings.bootstrap_port

@@ -63,6 +63,10 @@ class FakeHost:
     transfer_delay_s: float = 0.0
     released: list[str] = field(default_factory=list)
 
+    @property
+    def announced_port(self) -> int:
+        return self.side_ports[0]
+
     def release(self, sequence_id: str) -> None:
         self.released.append(sequence_id)
 

@@ -1,0 +1,247 @@
+"""Processes that are killed, told to end, stopped, or started again."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from pdtest.cluster.cluster import Cluster
+from pdtest.cluster.member import RunningMember
+from pdtest.faults.fault import Aftermath, Refused, Unverified, seen_within
+from pdtest.launch.kin import MEMBER_VARIABLE, Kin, Kinsman, look_up
+
+#: The kernel ends and stops processes at once; a machine with more work than cores does so a little later.
+_WITHIN_S = 5.0
+
+
+class ProcessFault(ABC):
+    """A signal to the processes of a member that runs on this machine.
+
+    ``part``: a pattern of the command line, or of the name that a process gave itself (`VLLM::EngineCore`);
+    only those that match are hit. None: all of them.
+    """
+
+    name: str
+    aftermath: Aftermath
+
+    def __init__(self, cluster: Cluster, member: str, *, part: str | None = None) -> None:
+        self.target = member if part is None else f"{member}/{part}"
+        self._cluster = cluster
+        self._member = member
+        self._part = None if part is None else re.compile(part)
+        self._hit: list[Kinsman] = []
+
+    async def arm(self) -> None:
+        """Send the signal. Raises Refused where there is no process of ours."""
+        self._hit = [process for process in self._processes() if self._is_meant(process)]
+        if not self._hit:
+            raise Refused(
+                f"{self.name}: no process of '{self._member}' matches {self._part and self._part.pattern!r}",
+                seen="\n".join(map(command_line, (process.pid for process in self._processes()))),
+            )
+        for process in self._hit:
+            self.hit(process)
+
+    async def verify(self) -> str:
+        """All of them are as they should be, as /proc shows, and the member as a whole is."""
+        said = await seen_within(self._all_hit, _WITHIN_S)
+        if said is None:
+            raise Unverified(
+                f"{self.name} of {self.target} took no effect",
+                expected=f"processes {self._pids()} {self.effect} within {_WITHIN_S:g} s",
+                seen=", ".join(f"{process.pid}: {state(process)}" for process in self._hit),
+            )
+        return said
+
+    @abstractmethod
+    def hit(self, process: Kinsman) -> None:
+        """Do it to one process."""
+
+    @property
+    @abstractmethod
+    def effect(self) -> str:
+        """What is expected of each, in words."""
+
+    @abstractmethod
+    def is_hit(self, process: Kinsman) -> bool:
+        """Whether it is so."""
+
+    @property
+    def member(self) -> RunningMember:
+        """The one that it happens to."""
+        return self._cluster.members[self._member]
+
+    def _processes(self) -> list[Kinsman]:
+        return processes_of(self.member, self.name)
+
+    def _is_meant(self, process: Kinsman) -> bool:
+        return self._part is None or bool(self._part.search(command_line(process.pid)))
+
+    def _all_hit(self) -> str | None:
+        if all(map(self.is_hit, self._hit)):
+            return f"{self._pids()} {self.effect}"
+        return None
+
+    def _pids(self) -> str:
+        return ", ".join(str(process.pid) for process in self._hit)
+
+
+class Kill(ProcessFault):
+    """kill -9. Lifting starts the member again on its ports."""
+
+    name = "kill"
+    aftermath = Aftermath(new_life=True)
+    effect = "ended"
+
+    def hit(self, process: Kinsman) -> None:
+        """SIGKILL."""
+        process.send(signal.SIGKILL)
+
+    def is_hit(self, process: Kinsman) -> bool:
+        """It is no more, or waits to be collected."""
+        return has_ended(process)
+
+    async def verify(self) -> str:
+        """The processes are gone; where all were hit, its death was noticed and its port refuses."""
+        said = await super().verify()
+        if self._part is not None:
+            return said
+        if await seen_within(self._noticed, _WITHIN_S) is None:
+            raise Unverified(f"{self.target} was killed, and nobody noticed within {_WITHIN_S:g} s")
+        refused = await refusal(self.member)
+        if refused is None:
+            raise Unverified(
+                f"{self.target} was killed, and somebody still answers on its port",
+                where=self.member.url,
+            )
+        return f"{said}; {refused}"
+
+    async def lift(self) -> None:
+        """Start it again, unless it was never hit. Raises StartFailed."""
+        if self._hit and (self.member.dead or self._part is not None):
+            self._hit = []
+            await asyncio.to_thread(self._cluster.restart, self._member)
+
+    def _noticed(self) -> str | None:
+        return "dead" if self.member.dead else None
+
+
+class Terminate(Kill):
+    """SIGTERM: the member may finish what it does, and must end by itself."""
+
+    name = "terminate"
+
+    def hit(self, process: Kinsman) -> None:
+        """SIGTERM."""
+        process.send(signal.SIGTERM)
+
+
+class Freeze(ProcessFault):
+    """SIGSTOP: it keeps its connections and answers nothing. Lifting lets it go on."""
+
+    name = "freeze"
+    aftermath = Aftermath()
+    effect = "stopped (state T)"
+
+    def hit(self, process: Kinsman) -> None:
+        """SIGSTOP, which no process can refuse."""
+        process.send(signal.SIGSTOP)
+
+    def is_hit(self, process: Kinsman) -> bool:
+        """As the kernel has it. One that ended meanwhile is no less still."""
+        return has_ended(process) or state(process) == "T"
+
+    async def lift(self) -> None:
+        """SIGCONT."""
+        for process in self._hit:
+            if not has_ended(process):
+                process.send(signal.SIGCONT)
+        self._hit = []
+
+
+class Restart:
+    """The member ends in good order and is started again on its ports; others keep what they know of it."""
+
+    name = "restart"
+    aftermath = Aftermath(new_life=True)
+
+    def __init__(self, cluster: Cluster, member: str) -> None:
+        self.target = member
+        self._cluster = cluster
+        self._before: tuple[int, int | None] = (0, None)
+
+    async def arm(self) -> None:
+        """End it, start it, wait until it serves. Raises StartFailed, and Refused where it is not ours."""
+        member = self._cluster.members[self.target]
+        processes_of(member, self.name)
+        self._before = member.generation, member.process and member.process.pid
+        await asyncio.to_thread(self._cluster.restart, self.target)
+
+    async def verify(self) -> str:
+        """Another process serves on the same ports, and the former one is gone."""
+        member = self._cluster.members[self.target]
+        generation, former = self._before
+        now = member.process and member.process.pid
+        if member.generation <= generation or now == former or (former and look_up(former)):
+            raise Unverified(
+                f"{self.target} was not started again",
+                expected="another process",
+                seen=f"process {now} after {former}, generation {member.generation} after {generation}",
+            )
+        return f"process {now} serves in place of {former}"
+
+    async def lift(self) -> None:
+        """It runs: nothing to mend."""
+
+
+def processes_of(member: RunningMember, fault: str) -> list[Kinsman]:
+    """All living processes of a member. Raises Refused where they are not on this machine, or not ours."""
+    pid = member.process.pid if member.process is not None else None
+    if not member.launcher.starts or pid is None or look_up(pid) is None:
+        raise Refused(
+            f"{fault}: '{member.name}' has no process here that pdtest has started",
+            expected="a member with launcher: local that is running",
+            seen=f"launcher {member.launcher.name}, {member.state}",
+            next_step="leave this test out where members are attached to, or break them by hand",
+        )
+    kin = Kin({MEMBER_VARIABLE: str(member.directory.resolve())})
+    kin.lead(pid)
+    return kin.scan()
+
+
+def state(process: Kinsman) -> str:
+    """The letter that proc(5) gives it; X when there is no such process any more."""
+    try:
+        stat = (Path("/proc") / str(process.pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "X"
+    return stat[stat.rindex(")") + 2]
+
+
+def has_ended(process: Kinsman) -> bool:
+    """It is gone, its pid is another's, or it only waits to be collected."""
+    now = look_up(process.pid)
+    return now is None or now.ended or now.started != process.started
+
+
+def command_line(pid: int) -> str:
+    """What it was started with, or calls itself."""
+    try:
+        words = (Path("/proc") / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return ""
+    return words.replace(b"\0", b" ").decode(errors="replace")
+
+
+async def refusal(member: RunningMember) -> str | None:
+    """That nobody takes connections on the member's port; None when somebody does."""
+    port = member.ports.get("http", next(iter(member.ports.values())))
+    try:
+        _, writer = await asyncio.open_connection(member.address, port)
+    except OSError:
+        return f"port {port} refuses"
+    writer.close()
+    return None
