@@ -109,11 +109,11 @@ class ClientThresholds(Strict):
     requests_per_s: float = Field(default=10.0, gt=0, description="at least so many arrive, on average")
     statistics_age_s: float = Field(default=1.0, gt=0, description="KV statistics are never older")
     kv_preference: float = Field(
-        default=1.0,
+        default=1.25,
         gt=0,
         description=(
-            "unevenness of KV tokens over the ranks, divided by that of requests, is less: below 1 the ranks "
-            "are more alike in KV than in number, several times that where requests are only counted"
+            "unevenness of KV tokens over the ranks, divided by that of requests, is less: about 1 or below "
+            "where requests are spread by KV length, 2 to 5 where they are only counted"
         ),
     )
     kv_imbalance: float = Field(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pdtest.oracle.client_load import ClientLoad
     from pdtest.plugin.record import TestRecord
     from pdtest.plugin.run import Run
     from pdtest.plugin.selection import Selection
@@ -15,5 +16,7 @@ if TYPE_CHECKING:
 SELECTION: pytest.StashKey[Selection] = pytest.StashKey()
 #: On config: the run, once a test needed a cluster.
 RUN: pytest.StashKey[Run] = pytest.StashKey()
+#: On config: what was measured of a client's load, by environment.
+LOADS: pytest.StashKey[dict[str, ClientLoad]] = pytest.StashKey()
 #: On item: what the test did.
 RECORD: pytest.StashKey[TestRecord] = pytest.StashKey()
