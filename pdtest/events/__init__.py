@@ -12,6 +12,7 @@ from pdtest.events.handoff import (
 )
 from pdtest.events.journal import Journal, read
 from pdtest.events.load import LoadMeasured
+from pdtest.events.load import LoadMeasured
 from pdtest.events.member import (
     MemberDied,
     MemberProgressed,
@@ -33,6 +34,7 @@ __all__ = [
     "HandoffFinished",
     "HopRecord",
     "Journal",
+    "LoadMeasured",
     "LoadMeasured",
     "MemberDied",
     "MemberProgressed",

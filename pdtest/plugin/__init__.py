@@ -11,6 +11,7 @@ from _pytest.terminal import TerminalReporter
 from pdtest.cluster.incident import MemberIncident, died_later
 from pdtest.plugin import outcomes
 from pdtest.plugin.errors import UnexpectedLogErrors
+from pdtest.plugin.client_load import client_load
 from pdtest.plugin.fixtures import (
     asked,
     bounds,
@@ -45,6 +46,7 @@ from pdtest.report.failure import Failure
 __all__ = [
     "asked",
     "bounds",
+    "client_load",
     "cluster",
     "colocated",
     "contract",
