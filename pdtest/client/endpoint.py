@@ -143,6 +143,14 @@ class Endpoint:
         except (KeyError, TypeError) as error:
             raise MalformedAnswer(call, reason="no list of models", status=_OK, body=reply.text) from error
 
+    async def document(self, path: str) -> dict[str, Any] | None:
+        """A JSON object that the member serves; None where it has no such path."""
+        call, reply = await self._probe("GET", path)
+        if reply.status == _NOT_FOUND:
+            return None
+        _require_ok(call, reply)
+        return _json(call, reply)
+
     async def introduced(self, introduction: Introduction) -> Params:
         """What decode must be told to find this member, from a port of its own for that."""
         base = self.station.url(introduction.port)

@@ -83,6 +83,12 @@ class Plan:
         return tuple(member for name, member in self.members.items() if not names or name in names)
 
 
+def attached_to(environment: Environment, launchers: Mapping[str, Launcher]) -> tuple[str, ...]:
+    """Names of the members that run already, and that nobody starts or stops."""
+    ways = {name: launchers.get(member.launcher) for name, member in environment.members.items()}
+    return tuple(name for name, way in ways.items() if way is not None and not way.starts)
+
+
 def plan(
     environment: Environment,
     directory: Path,

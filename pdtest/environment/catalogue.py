@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pdtest.environment.extends import SUFFIXES, Composer
+from pdtest.environment.finding import KeyPath
 from pdtest.environment.loading import load
 from pdtest.environment.nearest import suggestion
 from pdtest.environment.schema import Environment
@@ -76,6 +77,15 @@ class Catalogue:
             variables=variables,
             search=self.directories,
         )
+
+    def spelling(self, name_or_path: str | Path, path: KeyPath) -> str | None:
+        """A value as its file has it, with its variables: `${PREFILL_URL:-http://127.0.0.1:8100}`."""
+        try:
+            tree = Composer(search=self.directories, variables=os.environ).compose(self.file(name_or_path))
+        except PdtestError:
+            return None
+        found, node = tree.known(path)
+        return node.value if found == path and isinstance(node.value, str) else None
 
     def marks(self, name: str) -> frozenset[str]:
         """Its marks, also when nothing else in it is fit for use yet: variables may not be set here."""

@@ -160,6 +160,13 @@ def urls(subject: Subject) -> Iterator[Finding]:
                 seen=f"launcher: {member.launcher} and url: {member.url}",
                 next_step="set launcher: attach if the program runs already, otherwise drop the url",
             )
+        if member.launcher not in attached and member.optional:
+            yield subject.finding(
+                ("members", name, "optional"),
+                "only attached members are optional",
+                expected="a member that is left out where its url is empty",
+                seen=f"launcher: {member.launcher}",
+            )
 
 
 def reference(subject: Subject) -> Iterator[Finding]:
@@ -170,6 +177,9 @@ def reference(subject: Subject) -> Iterator[Finding]:
     candidates = engines if kind is ReferenceKind.BORROWED else environment.members_with(Role.COLOCATED)
     wanted = "an engine" if kind is ReferenceKind.BORROWED else "a member with role: colocated"
     path = ("reference", "member")
+    otherwise = environment.reference.otherwise
+    if otherwise is not None and otherwise not in engines:
+        yield subject.unknown(("reference", "otherwise"), "engine", otherwise, engines)
     if named is None:
         yield from _reference_by_role(subject)
     elif named not in environment.members:

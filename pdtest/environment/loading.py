@@ -16,6 +16,7 @@ from pdtest.environment import checks, naming, occupancy
 from pdtest.environment.extends import Composer, merge, prune
 from pdtest.environment.finding import EnvironmentInvalid, Finding, in_file_order
 from pdtest.environment.interpolate import interpolate
+from pdtest.environment.optional import without_absent
 from pdtest.environment.resolved import dump_resolved
 from pdtest.environment.schema import Environment, MemberDefaults
 from pdtest.environment.source import Located
@@ -37,6 +38,8 @@ _CHECKS: Final[tuple[checks.Check, ...]] = (
     naming.programs,
     naming.options,
     naming.contracts,
+    naming.links,
+    naming.scenarios,
     naming.dangling,
 )
 
@@ -58,7 +61,7 @@ def load(
     tree = Composer(search=tuple(search), variables=known).compose(file)
     filled, missing = interpolate(tree, known)
     _raise(missing)
-    complete = prune(_with_defaults(filled))
+    complete = without_absent(prune(_with_defaults(filled)))
     data = complete.data()
     data.setdefault("name", file.stem)
     environment, wrong = validate(Environment, data, complete)

@@ -12,7 +12,6 @@ from pdtest.events.handoff import (
 )
 from pdtest.events.journal import Journal, read
 from pdtest.events.load import LoadMeasured
-from pdtest.events.load import LoadMeasured
 from pdtest.events.member import (
     MemberDied,
     MemberProgressed,
@@ -34,7 +33,6 @@ __all__ = [
     "HandoffFinished",
     "HopRecord",
     "Journal",
-    "LoadMeasured",
     "LoadMeasured",
     "MemberDied",
     "MemberProgressed",

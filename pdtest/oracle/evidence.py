@@ -84,8 +84,8 @@ class Window:
         before, after = self.before.metrics.get(member), self.after.metrics.get(member)
         if before is None or after is None:
             return False
-        births, later = _births(before), _births(after)
-        return any(later.get(born, at) != at for born, at in births.items())
+        born, later = births(before), births(after)
+        return any(later.get(name, at) != at for name, at in born.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,7 +285,7 @@ def _unknown(window: Window, check: str, counter: Counter, expected: str) -> Fin
     return Finding(check=check, ruling=Ruling.INCONCLUSIVE, text=text)
 
 
-def _births(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+def births(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """When the process and its counters came to be, as Prometheus's Python client tells (seconds)."""
     return {
         (name, frozenset(labels.items())): value

@@ -40,6 +40,11 @@ def add_options(parser: pytest.Parser) -> None:
         help="environments that cannot run on this machine do not fail the run",
     )
     group.addoption(
+        "--allow-disruption",
+        action="store_true",
+        help="run tests marked 'disruptive' also where they may hurt members that are attached to",
+    )
+    group.addoption(
         "--pdtest-seed",
         metavar="SEED",
         help="seed of all prompts, to repeat a run; default: a new one, shown in the header",

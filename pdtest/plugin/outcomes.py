@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import pytest
 from _pytest._code.code import ReprFileLocation, TerminalRepr
@@ -12,7 +13,9 @@ from _pytest.terminal import TerminalReporter
 from pdtest.cluster.incident import MemberIncident
 from pdtest.errors import PdtestError
 from pdtest.oracle.errors import Inconclusive
+from pdtest.plugin.attached import Survey
 from pdtest.plugin.errors import HistoryViolated, UnexpectedLogErrors, Unschedulable
+from pdtest.plugin.marks import SPARED
 from pdtest.plugin.selection import Selection
 
 INCONCLUSIVE = "inconclusive"
@@ -76,6 +79,30 @@ def summarize(reporter: TerminalReporter, selection: Selection) -> None:
         for name in selection.names:
             for reason in selection.unschedulable(name):
                 reporter.line(f"{name}: {reason}")
+
+
+def summarize_attached(reporter: TerminalReporter, surveys: Sequence[Survey]) -> None:
+    """What was not run for the sake of members that somebody else runs, and how they are not as claimed."""
+    spared = Counter(sake for sake in map(_sake, reporter.stats.get("skipped", [])) if sake)
+    drifts = [(survey.environment.name, drift) for survey in surveys for drift in survey.soft]
+    if not spared and not drifts:
+        return
+    reporter.section("attached members", yellow=True)
+    for (environment, members), count in spared.items():
+        reporter.line(
+            f"{environment}: {count} disruptive {'test was' if count == 1 else 'tests were'} not run, since "
+            f"somebody else runs {members}; --allow-disruption runs them"
+        )
+    for environment, drift in drifts:
+        reporter.line(f"{environment}: {drift}")
+
+
+def _sake(report: pytest.TestReport) -> tuple[str, str] | None:
+    """The environment and its members for whose sake a test was skipped."""
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+    _, spared, named = reason.partition(f"{SPARED} ")
+    environment, _, members = named.partition(": ")
+    return (environment, members) if spared else None
 
 
 def exit_status(reporter: TerminalReporter, config: pytest.Config, status: int) -> int:

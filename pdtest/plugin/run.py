@@ -25,10 +25,11 @@ from pdtest.launch.registry import launchers
 from pdtest.models import embedded, tiny
 from pdtest.oracle.gallery import Gallery
 from pdtest.oracle.verdict import Verdict
+from pdtest.plugin.attached import Survey
 from pdtest.plugin.errors import ClusterUnavailable, HistoryViolated, Unschedulable
 from pdtest.plugin.recording import Recording
 from pdtest.plugin.selection import Selection
-from pdtest.plugin.terminal import start_up, streaming
+from pdtest.plugin.terminal import show, start_up, streaming
 from pdtest.report.timeline import timeline
 from pdtest.services.registry import services
 
@@ -57,6 +58,8 @@ class Run:
         self.recordings: dict[str, Recording] = {}
         #: Requests that several tests fire together, by test function, environment and route.
         self.galleries: dict[tuple[str, ...], Gallery] = {}
+        #: Of the environments with members that run already.
+        self.surveys: list[Survey] = []
         #: Colocated answers of this run, by environment and request digest.
         self.answers: dict[str, dict[str, Answer]] = {}
         self._selection = selection
@@ -144,7 +147,8 @@ class Run:
             self.journal.close()
 
     def _start(self, environment: Environment, wanted: Wanted) -> Cluster:
-        environment = _with_model(environment, self.config.rootpath)
+        survey = self._survey(_with_model(environment, self.config.rootpath))
+        environment = survey.environment
         directory = self.directory / environment.name
         directory.mkdir()
         (directory / "environment.resolved.yaml").write_text(dump_resolved(environment), encoding="utf-8")
@@ -160,11 +164,27 @@ class Run:
             stack.enter_context(streaming(self.config, cluster))
             try:
                 self._bring_up(cluster, wanted)
+                survey.try_out(cluster)
             except BaseException:
                 cluster.stop()
                 raise
             self._streams[environment.name] = stack.pop_all()
         return cluster
+
+    def _survey(self, environment: Environment) -> Survey:
+        """A look at the members that run already, before anything is started. Raises Drifted."""
+        survey = Survey(
+            environment,
+            services=services(),
+            launchers=launchers(),
+            catalogue=self._selection.catalogue,
+            journal=self.journal,
+        )
+        self.surveys.append(survey)
+        survey.look()
+        if survey.members:
+            show(self.config, f"attached to the members of {environment.name}", survey.lines())
+        return survey
 
     def _bring_up(self, cluster: Cluster, wanted: Wanted) -> None:
         environment = cluster.environment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -33,6 +33,15 @@ def released(config: pytest.Config) -> Iterator[Console | None]:
             return
         reporter.ensure_newline()
         yield Console(file=sys.stdout, highlight=False, color_system="auto" if reporter.hasmarkup else None)
+
+
+def show(config: pytest.Config, headline: str, lines: Iterable[str]) -> None:
+    """Say something in the middle of a run, unless --quiet."""
+    with released(config) as console:
+        if console is not None:
+            console.print(headline, style="bold")
+            for line in lines:
+                console.print(line, markup=False, soft_wrap=True)
 
 
 @contextmanager

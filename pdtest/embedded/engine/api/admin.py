@@ -63,6 +63,28 @@ class Admin:
         """Whose behaviour it has."""
         return _json({"version": VERSION})
 
+    async def server_info(self, request: Request) -> Response:
+        """How it is set up, as vLLM says it in development mode (0.32, serve/dev/server_info/api_router.py)."""
+        settings = self._service.settings
+        config = {
+            "model_config": {
+                "model": str(settings.model),
+                "max_model_len": settings.max_model_len,
+                "dtype": "torch.float32",
+            },
+            "cache_config": {
+                "block_size": settings.block_size,
+                "enable_prefix_caching": settings.prefix_caching,
+            },
+            "parallel_config": {
+                "tensor_parallel_size": settings.tensor_ranks,
+                "data_parallel_size": settings.data_ranks,
+            },
+            "kv_transfer_config": settings.kv_transfer_config,
+        }
+        as_json = request.query_params.get("config_format") == "json"
+        return _json({"vllm_config": config if as_json else str(config), "vllm_env": {}, "system_env": {}})
+
     async def load(self, _request: Request) -> Response:
         """Requests that are being answered."""
         return _json({"server_load": self._service.load})

@@ -41,6 +41,7 @@ def application(cores: Cores, settings: Settings) -> Starlette:
             Route("/ping", admin.health, methods=both),
             Route("/version", admin.version),
             Route("/load", admin.load),
+            Route("/server_info", admin.server_info),
             Route("/metrics", admin.metrics),
             Route("/tokenize", admin.tokenize, methods=post),
             Route("/detokenize", admin.detokenize, methods=post),
