@@ -33,9 +33,10 @@ from pdtest.plugin.fixtures import (
     proxy,
     quiet,
     rule,
+    store,
 )
 from pdtest.plugin.junit import keep_junit
-from pdtest.plugin.marks import DISRUPTIVE, expect_known_issues, register
+from pdtest.plugin.marks import DISRUPTIVE, expect_known_issues, register, spare_attached
 from pdtest.plugin.options import add_options, refuse_misread_path
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.selection import select
@@ -65,6 +66,7 @@ __all__ = [
     "proxy",
     "quiet",
     "rule",
+    "store",
 ]
 
 
@@ -95,6 +97,7 @@ def pytest_itemcollected(item: pytest.Function) -> None:
         chosen = item.config.stash[SELECTION].environment(name)
         item.extra_keyword_matches.update(chosen.connector.contract)
         expect_known_issues(item, chosen)
+        spare_attached(item, chosen)
         # Also for tests that use nothing but `cluster`: their members are watched like all others'.
         item.fixturenames.append("pdtest_record")
 
@@ -180,6 +183,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     outcomes.summarize(terminalreporter, config.stash[SELECTION])
     if RUN in config.stash:
         run = config.stash[RUN]
+        outcomes.summarize_attached(terminalreporter, run.surveys)
         terminalreporter.line(f"pdtest: seed {run.seed}, run directory {run.directory}")
 
 

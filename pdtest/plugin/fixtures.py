@@ -31,6 +31,7 @@ from pdtest.plugin.endpoints import endpoint_of
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.run import Run
 from pdtest.plugin.stash import RECORD
+from pdtest.plugin.stores import store_of
 from pdtest.plugin.wanted import (
     block_bytes,
     bounds_of,
@@ -39,6 +40,7 @@ from pdtest.plugin.wanted import (
     requests_of,
     requests_wanted,
 )
+from pdtest.stores.store import Store
 from pdtest.wire.contract import Contract
 from pdtest.wire.registry import contract_for
 
@@ -267,6 +269,18 @@ def quiet(
         )
 
     return seek
+
+
+@pytest_asyncio.fixture(loop_scope="function")
+async def store(request: pytest.FixtureRequest, pdtest_record: TestRecord) -> AsyncIterator[Store]:
+    """The environment's store, and clients of it: processes of the test's own, closed with it.
+
+    ``client = await store.client()``; see `pdtest.stores.store.Store`. Tests that use it run on environments
+    with a store that clients can be made for.
+    """
+    run = current_run(request.config)
+    async with store_of(pdtest_record.cluster, run, test=request.node.nodeid).in_use() as used:
+        yield used
 
 
 class Rule(Protocol):

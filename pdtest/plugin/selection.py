@@ -17,6 +17,8 @@ from pdtest.environment.catalogue import Catalogue, default_directories
 from pdtest.environment.schema import Environment, ReferenceKind, Role
 from pdtest.errors import PdtestError
 from pdtest.plugin.markexpr import asked_for
+from pdtest.services.pool import PoolService
+from pdtest.services.registry import services
 from pdtest.wire.registry import contract_for
 
 #: Arguments of a test that take their values from the environment it runs on.
@@ -57,8 +59,17 @@ def _lacks(environment: Environment, fixtures: Container[str]) -> str | None:
     """What a test with these ``fixtures`` misses in an environment; None where it can run."""
     if environment.only_stores and any(name in fixtures for name in NEED_ENGINES):
         return "has no engines"
-    if not environment.members_with(Role.STORE) and any(name in fixtures for name in NEED_STORE):
-        return "has no member with role: store"
+    if any(name in fixtures for name in NEED_STORE) and pool_member(environment) is None:
+        return "has no member with role: store that clients can be made for"
+    return None
+
+
+def pool_member(environment: Environment) -> str | None:
+    """The store that tests have clients of: the first whose service makes some. None without any."""
+    for name, member in environment.members_with(Role.STORE).items():
+        service = services().get(member.service)
+        if isinstance(service, PoolService) and service.makes_clients(member):
+            return name
     return None
 
 

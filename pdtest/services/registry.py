@@ -12,6 +12,8 @@ from pdtest.services.embedded_engine import EmbeddedEngineService
 from pdtest.services.embedded_proxy import EmbeddedProxyService
 from pdtest.services.embedded_store import EmbeddedStoreService
 from pdtest.services.lmcache_proxy import LmcacheProxyService
+from pdtest.services.mmc_meta_service import MmcMetaService
+from pdtest.services.mooncake_master import MooncakeMasterService
 from pdtest.services.mooncake_proxy import MooncakeProxyService
 from pdtest.services.p2p_nccl_proxy import P2pNcclProxyService
 from pdtest.services.service import Service
@@ -36,6 +38,8 @@ def services() -> Mapping[str, Service]:
         EmbeddedEngineService(),
         EmbeddedProxyService(),
         EmbeddedStoreService(),
+        MooncakeMasterService(),
+        MmcMetaService(),
         CommandService(),
     )
     others = (entry.load()() for entry in entry_points(group=GROUP))

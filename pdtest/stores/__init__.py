@@ -1,0 +1,1 @@
+"""Clients of KV stores, as processes; values that say what they are; a store under test."""

@@ -1,0 +1,1 @@
+"""Programs that are clients of a store. Started as processes: they import nothing of pdtest."""
