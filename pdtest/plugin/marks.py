@@ -50,4 +50,4 @@ def expect_known_issues(item: pytest.Item, environment: Environment) -> None:
         # Brackets are part of test ids, not a character class.
         pattern = translate(issue.tests.replace("[", "[[]"))
         if re.match(pattern, item.nodeid):
-            item.add_marker(pytest.mark.xfail(reason=issue.why, strict=True))
+            item.add_marker(pytest.mark.xfail(reason=issue.why, strict=True, run=issue.run))

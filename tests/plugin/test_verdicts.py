@@ -269,3 +269,34 @@ def test_an_environment_that_cannot_run_here_is_unschedulable(project: Project) 
     allowed = project.run("--allow-unschedulable")
     assert allowed.ret == pytest.ExitCode.OK
     allowed.stdout.fnmatch_lines(["test_it.py UU*", "* 2 unschedulable in *"])
+
+
+TOGETHER = """
+import pytest
+
+from pdtest.client.request import Request
+
+pytestmark = pytest.mark.asyncio
+
+
+def _asks(length):
+    asks = pytest.mark.asks(requests=lambda prompts, bounds: [Request.tokens(prompts.tokens(length))])
+    return pytest.param(length, id=str(length), marks=asks)
+
+
+@pytest.mark.parametrize("length", [_asks(20), _asks(33)])
+async def test_together(length, gallery, asked, handoff, colocated):
+    assert sorted(len(request.prompt) for request in gallery.requests) == SENT
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "sent", "ends"),
+    [((), [20], {"passed": 1, "xfailed": 1}), (("--runxfail",), [20, 33], {"passed": 2})],
+)
+def test_a_known_issue_that_is_not_run_sends_nothing(
+    options: tuple[str, ...], sent: list[int], ends: dict[str, int], project: Project
+) -> None:
+    project.environment(known_issues=[{"tests": "*test_together*33*", "why": "it hangs", "run": False}])
+    project.tests(f"SENT = {sent}\n{TOGETHER}")
+    project.run(*options).assert_outcomes(**ends)
