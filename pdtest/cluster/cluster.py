@@ -37,6 +37,19 @@ FAILED_START_GRACE_S = 0.5
 _WATCH_INTERVAL_S = 0.1
 
 
+class NotOurs(PdtestError):
+    """A member that is attached to is never started or stopped."""
+
+    title = "attached member"
+
+    def __init__(self, member: str, url: str) -> None:
+        super().__init__(
+            f"{member} cannot be restarted: somebody else runs it",
+            where=url,
+            next_step="test this where pdtest starts the members itself",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Machinery:
     """What exists from the first start to the last stop: the loop's thread, the reaper, the leases."""
@@ -145,11 +158,14 @@ class Cluster:
     def restart(self, name: str, *, watch: Watch | None = None) -> None:
         """End the member, if it still runs, and start it on the same ports; its log goes on.
 
-        Raises as `start`; then this member is stopped and the others are left as they are.
+        Raises as `start`; then this member is stopped and the others are left as they are. NotOurs for a
+        member that is attached to.
         """
         with self._lifecycle:
             machinery = self._open()
             member = self._select([name])
+            if not member[0].launcher.starts:
+                raise NotOurs(name, member[0].url)
             self._take_down(machinery, member)
             try:
                 self._bring_up(machinery, member, watch)

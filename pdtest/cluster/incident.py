@@ -84,13 +84,13 @@ def died_at_start(member: RunningMember, event: MemberDied) -> StartFailed:
     )
 
 
-def never_ready(member: RunningMember, last_answer: str) -> StartFailed:
-    """The error for a member that runs but did not serve in time."""
+def never_ready(member: RunningMember, last_answer: str, within_s: float) -> StartFailed:
+    """The error for a member that did not serve in time. Of one that is attached to none knows if it runs."""
     return StartFailed(
         member,
-        f"{member.name} was not ready within {member.placement.member.ready_timeout_s:g} s{_while(member)}",
+        f"{member.name} was not ready within {within_s:g} s{_while(member)}",
         expected=f"an answer at {member.probe.url} with status {_either(member.probe.accept)}",
-        seen=f"it runs; the last answer was: {last_answer or 'none'}",
+        seen=f"{'it runs; ' if member.launcher.starts else ''}the last answer was: {last_answer or 'none'}",
     )
 
 

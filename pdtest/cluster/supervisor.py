@@ -15,6 +15,8 @@ from pdtest.launch.guard import Guard
 from pdtest.services.service import Command
 
 _STAGE_INTERVAL_S = 0.1
+#: How long a member that is attached to may take to answer.
+ATTACHED_PATIENCE_S = 5.0
 
 
 class Supervisor:
@@ -91,10 +93,10 @@ class Supervisor:
     async def _serve(self, member: RunningMember) -> None:
         answers = ["none"]
         try:
-            async with asyncio.timeout(member.placement.member.ready_timeout_s):
+            async with asyncio.timeout(_patience_s(member)):
                 await until_ready(member.probe, api_key=member.api_key, note=answers.append)
         except TimeoutError:
-            raise never_ready(member, answers[-1]) from None
+            raise never_ready(member, answers[-1], _patience_s(member)) from None
         if member.alive:
             member.serve()
             self._journal.append(MemberReady(member=member.name, elapsed_s=member.elapsed_s))
@@ -139,6 +141,12 @@ class Supervisor:
             self._journal.append(
                 MemberStopped(member=member.name, returncode=process.returncode, elapsed_s=elapsed_s)
             )
+
+
+def _patience_s(member: RunningMember) -> float:
+    """What runs already loads no model: it answers, or it is not there."""
+    given = member.placement.member.ready_timeout_s
+    return given if member.launcher.starts else min(given, ATTACHED_PATIENCE_S)
 
 
 async def _follow(member: RunningMember, stages: Stages) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pdtest.client.appearance import Appearance
 from pdtest.client.metrics import Metrics
+from pdtest.environment.finding import KeyPath
 from pdtest.environment.schema import ENGINE_ROLES, Environment, ReferenceKind, Role
 from pdtest.errors import PdtestError
 from pdtest.oracle.evidence import births
@@ -31,13 +32,17 @@ _KV_ROLES: Final = {Role.PREFILL: "kv_producer", Role.DECODE: "kv_consumer"}
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """One difference. ``hard``: verdicts would be wrong or say nothing, so nothing is tested."""
+    """One difference. ``hard``: verdicts would be wrong or say nothing, so nothing is tested.
+
+    ``key`` is where the environment's file claims it.
+    """
 
     member: str
     what: str
     expected: str
     seen: str
     next_step: str
+    key: KeyPath = ()
     hard: bool = True
 
     def __str__(self) -> str:
@@ -46,18 +51,24 @@ class Drift:
         return f"{self.member}: {self.what}\n{told}"
 
 
+def merged(drifts: Sequence[Drift]) -> list[Drift]:
+    """What several members have in common told once, the hard ones first."""
+    members: dict[Drift, list[str]] = defaultdict(list)
+    for drift in drifts:
+        members[replace(drift, member="")].append(drift.member)
+    together = [replace(drift, member=", ".join(names)) for drift, names in members.items()]
+    return sorted(together, key=lambda drift: not drift.hard)
+
+
 class Drifted(PdtestError):
     """Members that are attached to contradict their environment. Each difference is named."""
 
     title = "attached members"
 
     def __init__(self, environment: str, drifts: Sequence[Drift]) -> None:
-        self.drifts = tuple(drifts)
-        kinds: dict[str, list[str]] = defaultdict(list)
-        for drift in drifts:
-            kinds[drift.member].append(drift.what)
-        named = "; ".join(f"{member}: {', '.join(what)}" for member, what in kinds.items())
-        super().__init__(f"'{environment}' is not what runs ({named})", seen="\n".join(map(str, drifts)))
+        self.drifts = tuple(merged(drifts))
+        named = "; ".join(f"{drift.member}: {drift.what}" for drift in self.drifts)
+        super().__init__(f"'{environment}' is not what runs ({named})", seen="\n".join(map(str, self.drifts)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +128,8 @@ def _model(environment: Environment, member: Attached, seen: Appearance) -> Iter
             what="another model",
             expected=f"'{model.name}', as model.served_name says (or model.path, without it)",
             seen=served,
-            next_step="correct it in the environment, or the member's url",
+            next_step="correct the name, or the member's url",
+            key=("model", "served_name"),
         )
     elif card.max_model_len is not None and card.max_model_len != model.max_model_len:
         yield Drift(
@@ -126,6 +138,7 @@ def _model(environment: Environment, member: Attached, seen: Appearance) -> Iter
             expected=f"{model.max_model_len} tokens, as model.max_model_len says",
             seen=f"{card.max_model_len} tokens (/v1/models)",
             next_step=f"set model.max_model_len: {card.max_model_len}",
+            key=("model", "max_model_len"),
             hard=card.max_model_len < model.max_model_len,
         )
 
@@ -148,6 +161,7 @@ def _block_size(environment: Environment, member: Attached, seen: Appearance) ->
             expected=f"{claimed} tokens, as model.block_size says",
             seen=f"{told[0]} tokens ({told[1]})",
             next_step=f"set model.block_size: {told[0]}, or start it with --block-size {claimed}",
+            key=("model", "block_size"),
         )
 
 
@@ -161,6 +175,7 @@ def _claims(environment: Environment, member: Attached, seen: Appearance) -> Ite
             expected=f"{environment.model.dtype}, as model.dtype says: it decides how equal answers must be",
             seen=f"{dtype[0]} ({dtype[1]})",
             next_step="correct model.dtype",
+            key=("model", "dtype"),
         )
     for flag, claimed in member.claims.items():
         name = flag.replace("-", "_")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,7 @@ from pdtest.events.attached import DriftSeen, MemberSurveyed
 from pdtest.launch.launcher import Launcher
 from pdtest.launch.ports import CountedPorts
 from pdtest.models.geometry import Geometry
-from pdtest.oracle.drift import Attached, Drift, Drifted, drifts_of
+from pdtest.oracle.drift import Attached, Drift, Drifted, drifts_of, merged
 from pdtest.oracle.handoffs import Handoffs
 from pdtest.oracle.trial_handoff import TrialHandoff
 from pdtest.plugin.endpoints import endpoint_of
@@ -64,7 +64,7 @@ class Survey:
         if not environment.only_stores:
             contract = contract_for(environment.connector.contract)
             found += drifts_of(environment, contract, self.members)
-            if not unreachable:
+            if not any(drift.hard for drift in found):
                 found += self._vocabulary(environment)
         self._settle(found)
 
@@ -129,15 +129,13 @@ class Survey:
         )
 
     def _unreachable(self, name: str, url: str, answer: str) -> Drift:
-        path = ("members", name, "url")
-        source = self.environment.source
-        written = self.catalogue.spelling(source, path) if source else None
         return Drift(
             member=name,
             what="unreachable",
             expected=f"an answer at {url}",
             seen=f"{answer} (for {REACH_S:g} s)",
-            next_step=f"start it, or say where it runs: members.{name}.url: {written or url}",
+            next_step=f"start it, or correct members.{name}.url",
+            key=("members", name, "url"),
         )
 
     def _with_readable_model(self) -> Environment:
@@ -152,16 +150,16 @@ class Survey:
         return self.environment.model_copy(update={"model": model.model_copy(update={"path": roots[0]})})
 
     def _vocabulary(self, environment: Environment) -> Iterator[Drift]:
-        model, source = environment.model, environment.source
+        model = environment.model
         if model.vocab_size is not None or Geometry.read(model.path) is not None:
             return
-        written = self.catalogue.spelling(source, ("model", "vocab_size")) if source else None
         yield Drift(
             member="model",
             what="vocabulary unknown",
             expected="model.vocab_size, or a model.path with a config.json to be read on this machine",
             seen=f"no vocab_size, and nothing to read at '{model.path}'",
-            next_step=f"set model.vocab_size: {written or '...'}; a smaller number than the real one will do",
+            next_step="set model.vocab_size; a smaller number than the real one will do",
+            key=("model", "vocab_size"),
         )
 
     async def _hand_over(self, cluster: Cluster) -> list[Drift]:
@@ -191,14 +189,23 @@ class Survey:
             prompts = Prompts(seed=secrets.token_hex(8), vocab_size=vocabulary)
             return await TrialHandoff(handoffs=handoffs, prompts=prompts).drifts(through_proxy=bool(proxies))
 
-    def _settle(self, found: list[Drift]) -> None:
+    def _settle(self, drifts: Sequence[Drift]) -> None:
+        """Keep them; raise Drifted where one is hard."""
+        found = [self._with_spelling(drift) for drift in drifts]
         for drift in found:
             told = {name: getattr(drift, name) for name in ("member", "what", "expected", "seen", "hard")}
             self.journal.append(DriftSeen(environment=self.environment.name, **told))
-        self.soft += [drift for drift in found if not drift.hard]
-        hard = [drift for drift in found if drift.hard]
-        if hard:
-            raise Drifted(self.environment.name, [*hard, *(drift for drift in found if not drift.hard)])
+        if any(drift.hard for drift in found):
+            raise Drifted(self.environment.name, found)
+        self.soft = merged([*self.soft, *found])
+
+    def _with_spelling(self, drift: Drift) -> Drift:
+        """With what the file has at its key, where that is a variable: it is what people can change."""
+        source = self.environment.source
+        written = self.catalogue.spelling(source, drift.key) if source and drift.key else None
+        if written is None or "${" not in written:
+            return drift
+        return replace(drift, next_step=f"{drift.next_step} (in the file: {written})")
 
 
 def _surveyed(member: Attached, environment: Environment) -> MemberSurveyed:
