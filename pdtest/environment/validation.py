@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from pdtest.environment.finding import Finding, KeyPath, dotted
@@ -103,13 +104,13 @@ def _path(data: Mapping[str, Any], error: ErrorDetails) -> KeyPath:
 def _meant(model: type[BaseModel], path: KeyPath) -> KeyPath | None:
     """The path that the unknown key at ``path`` was probably meant to be."""
     owner = model_at(model, path[:-1])
-    close = nearest(str(path[-1]), owner.model_fields) if owner else None
+    close = nearest(str(path[-1]), keys_of(owner)) if owner else None
     return (*path[:-1], close) if close else None
 
 
 def _unknown(model: type[BaseModel], path: KeyPath, tree: Located, at: KeyPath) -> Finding:
     owner = model_at(model, path[:-1])
-    names = sorted(set(owner.model_fields) - _INTERNAL) if owner else []
+    names = sorted(keys_of(owner).keys() - _INTERNAL) if owner else []
     meant = _meant(model, path)
     return Finding(
         summary=f"unknown key '{path[-1]}'",
@@ -123,7 +124,7 @@ def _unknown(model: type[BaseModel], path: KeyPath, tree: Located, at: KeyPath) 
 
 def _missing(model: type[BaseModel], path: KeyPath, tree: Located, at: KeyPath) -> Finding:
     owner = model_at(model, path[:-1])
-    field = owner.model_fields.get(str(path[-1])) if owner else None
+    field = keys_of(owner).get(str(path[-1])) if owner else None
     meaning = f": {field.description}" if field and field.description else ""
     return Finding(
         summary=f"'{path[-1]}' is missing",
@@ -140,7 +141,8 @@ def _wrong(path: KeyPath, tree: Located, at: KeyPath, errors: list[ErrorDetails]
     close = nearest(value, choices) if isinstance(value, str) else None
     expected = dict.fromkeys(_expectation(error) for error in errors)
     of_key = "[key]" in errors[0]["loc"]
-    name = dotted(path).rpartition(".")[2]
+    # The list's name with the index, else the last key, which may have dots of its own.
+    name = dotted(path[-2:]) if path and isinstance(path[-1], int) else str(path[-1] if path else "")
     return Finding(
         summary=f"'{name}' is not a key here" if of_key else f"'{name}' cannot be {_shown(value)}",
         key=dotted((*at, *path)),
@@ -151,13 +153,18 @@ def _wrong(path: KeyPath, tree: Located, at: KeyPath, errors: list[ErrorDetails]
     )
 
 
+def keys_of(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
+    """A model's fields by the keys that a file has for them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
     """The model that describes the value at ``path``, None where it is free-form."""
     kind: Any = model
     for step in path:
         kind = _bare(kind)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            field = kind.model_fields.get(str(step))
+            field = keys_of(kind).get(str(step))
             kind = field.annotation if field else None
         elif get_origin(kind) is dict:
             kind = get_args(kind)[1]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from pdtest.services.mmc_settings import LogLevel, Size, Url, size_in_bytes
+from pdtest.services.mmc_settings import LogLevel, Size, Url, between, size_in_bytes
 from pdtest.services.mmc_tls import ConfigStoreTls, HcomTls, MetaTls
 
 Protocol = Literal[
@@ -40,10 +40,8 @@ class LocalSettings(MetaTls, ConfigStoreTls, HcomTls):
         alias="ock.mmc.local_service.config_store_url", description="as the meta service listens"
     )
     log_level: LogLevel | None = Field(default=None, alias="ock.mmc.log_level")
-    world_size: int | None = Field(
+    world_size: Annotated[int, between(1, 1024)] | None = Field(
         default=None,
-        ge=1,
-        le=1024,
         alias="ock.mmc.local_service.world_size",
         description="most ranks that may join; the same on every member",
     )
@@ -65,30 +63,35 @@ class LocalSettings(MetaTls, ConfigStoreTls, HcomTls):
     )
     max_hbm_size: Size | None = Field(default=None, alias="ock.mmc.local_service.max.hbm.size")
 
-    retry_milliseconds: int | None = Field(
+    retry_milliseconds: Annotated[int, between(0, 600_000)] | None = Field(
         default=None,
-        ge=0,
-        le=600_000,
         alias="ock.mmc.client.retry_milliseconds",
         description="how long in all a request is tried again without connection; 0: not at all",
     )
-    timeout_seconds: int | None = Field(default=None, ge=1, le=600, alias="ock.mmc.client.timeout.seconds")
-    read_threads: int | None = Field(default=None, ge=1, le=64, alias="ock.mmc.client.read_thread_pool.size")
-    write_threads: int | None = Field(
-        default=None, ge=1, le=64, alias="ock.mmc.client.write_thread_pool.size"
+    timeout_seconds: Annotated[int, between(1, 600)] | None = Field(
+        default=None, alias="ock.mmc.client.timeout.seconds"
+    )
+    read_threads: Annotated[int, between(1, 64)] | None = Field(
+        default=None, alias="ock.mmc.client.read_thread_pool.size"
+    )
+    write_threads: Annotated[int, between(1, 64)] | None = Field(
+        default=None, alias="ock.mmc.client.write_thread_pool.size"
     )
     aggregate_io: bool | None = Field(default=None, alias="ock.mmc.client.aggregate.io")
-    aggregate_num: int | None = Field(default=None, ge=1, le=131_072, alias="ock.mmc.client.aggregate.num")
+    aggregate_num: Annotated[int, between(1, 131_072)] | None = Field(
+        default=None, alias="ock.mmc.client.aggregate.num"
+    )
 
     @field_validator("dram_by_sdma")
     @classmethod
     def _only_with_sdma(cls, by_sdma: bool | None, info: ValidationInfo) -> bool | None:
         protocol = info.data.get("protocol")
-        if by_sdma is not None and protocol not in (None, "sdma"):
+        of_first_releases = protocol in {None, "sdma", "roce"}
+        if by_sdma is not None and not (of_first_releases and (not by_sdma or protocol != "roce")):
             raise PydanticCustomError(
                 "exclusive",
-                "no entry, because ock.mmc.local_service.protocol is {protocol} and not sdma",
-                {"protocol": protocol},
+                "{instead}, because ock.mmc.local_service.protocol is {protocol}",
+                {"protocol": protocol, "instead": "false" if of_first_releases else "no entry"},
             )
         return by_sdma
 
@@ -102,13 +105,13 @@ class LocalSettings(MetaTls, ConfigStoreTls, HcomTls):
         if in_dram == in_hbm:
             raise PydanticCustomError(
                 "pools",
-                "either this or ock.mmc.local_service.dram.size, which is {dram}, and the other 0",
+                "one pool: this or ock.mmc.local_service.dram.size, which is {dram}; the other 0",
                 {"dram": dram},
             )
         if in_hbm and protocol in _OF_DRAM:
             raise PydanticCustomError(
                 "pools",
-                "0, because ock.mmc.local_service.protocol {protocol} is for a pool in DRAM",
+                "0, because ock.mmc.local_service.protocol is {protocol}, which is for a pool in DRAM",
                 {"protocol": protocol},
             )
         if in_dram and protocol == "sdma" and not info.data.get("dram_by_sdma"):

@@ -51,7 +51,7 @@ class MmcMetaOptions(BaseModel):
     binary: str = Field(
         default="mmc_meta_service", description="path, or a name on PATH once set_env is sourced"
     )
-    set_env: SetEnv = []
+    set_env: SetEnv = ()
     settings: MetaSettings = Field(
         default=MetaSettings(), description="keys of mmc-meta.conf, spelled as there: ock.mmc.log_level"
     )

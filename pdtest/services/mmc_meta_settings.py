@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from pdtest.services.mmc_settings import LogLevel, owned
+from pdtest.services.mmc_settings import LogLevel, between, owned
 from pdtest.services.mmc_tls import ConfigStoreTls, MetaTls
 
 
@@ -25,15 +25,15 @@ class MetaSettings(MetaTls, ConfigStoreTls):
     metrics_url: Annotated[None, owned("the member's ports.http")] = Field(
         default=None, alias="ock.mmc.meta_service.metrics_url"
     )
-    metrics_report_interval_s: int | None = Field(
-        default=None, ge=0, le=86400, alias="ock.mmc.meta_service.metrics_report_interval_seconds"
+    metrics_report_interval_s: Annotated[int, between(0, 86400)] | None = Field(
+        default=None, alias="ock.mmc.meta_service.metrics_report_interval_seconds"
     )
     ha: bool | None = Field(default=None, alias="ock.mmc.meta.ha.enable")
-    lease_ttl_ms: int | None = Field(default=None, ge=1, le=2**31 - 1, alias="ock.mmc.meta.lease_ttl_ms")
-    lru_shard_count: int | None = Field(
+    lease_ttl_ms: Annotated[int, between(1, 2**31 - 1)] | None = Field(
+        default=None, alias="ock.mmc.meta.lease_ttl_ms"
+    )
+    lru_shard_count: Annotated[int, between(1, 1024)] | None = Field(
         default=None,
-        ge=1,
-        le=1024,
         alias="ock.mmc.meta_service.lru_shard_count",
         description="a power of two",
     )
@@ -48,24 +48,22 @@ class MetaSettings(MetaTls, ConfigStoreTls):
         alias="ock.mmc.log_path",
         description="logs/ in it gets the log; default: the member's directory",
     )
-    log_rotation_file_size: int | None = Field(
-        default=None, ge=1, le=500, alias="ock.mmc.log_rotation_file_size", description="MB"
+    log_rotation_file_size: Annotated[int, between(1, 500)] | None = Field(
+        default=None, alias="ock.mmc.log_rotation_file_size", description="MB"
     )
-    log_rotation_file_count: int | None = Field(
-        default=None, ge=1, le=50, alias="ock.mmc.log_rotation_file_count"
+    log_rotation_file_count: Annotated[int, between(1, 50)] | None = Field(
+        default=None, alias="ock.mmc.log_rotation_file_count"
     )
     log_output_target: Literal["screen", "file", "both"] | None = Field(
         default=None, alias="ock.mmc.log_output_target"
     )
 
     # Low first: high is held against it. memcache's own defaults are 80 and 90.
-    evict_threshold_low: int = Field(
-        default=80, ge=1, le=98, alias="ock.mmc.evict_threshold_low", description="percent"
+    evict_threshold_low: Annotated[int, between(1, 98)] = Field(
+        default=80, alias="ock.mmc.evict_threshold_low", description="percent"
     )
-    evict_threshold_high: int = Field(
+    evict_threshold_high: Annotated[int, between(1, 99)] = Field(
         default=90,
-        ge=1,
-        le=99,
         alias="ock.mmc.evict_threshold_high",
         description="percent",
         validate_default=True,
@@ -80,7 +78,9 @@ class MetaSettings(MetaTls, ConfigStoreTls):
         low = info.data.get("evict_threshold_low")
         if low is not None and high <= low:
             raise PydanticCustomError(
-                "watermarks", "more than ock.mmc.evict_threshold_low, which is {low}", {"low": low}
+                "watermarks",
+                "ock.mmc.evict_threshold_high above ock.mmc.evict_threshold_low, which is {low}",
+                {"low": low},
             )
         return high
 

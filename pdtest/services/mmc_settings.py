@@ -19,6 +19,19 @@ from pdtest.services.arguments import text
 from pdtest.services.errors import RenderError
 from pdtest.services.service import Placement
 
+
+def between(lowest: int, highest: int) -> AfterValidator:
+    """For a whole number in a range, both ends included; the error names both."""
+
+    def check(number: int) -> int:
+        if not lowest <= number <= highest:
+            bounds = {"lowest": lowest, "highest": highest}
+            raise PydanticCustomError("range", "a number from {lowest} to {highest}", bounds)
+        return number
+
+    return AfterValidator(check)
+
+
 LogLevel = Literal["debug", "info", "warn", "error"]
 #: A path, as memcache limits it.
 FilePath = Annotated[str, Field(max_length=255)] | None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
 
+from pdtest.services.ascend_lb_proxy import AscendLayerwiseProxyService, AscendLbProxyService
 from pdtest.services.command import CommandService
 from pdtest.services.demo_proxy import DemoProxyService
 from pdtest.services.embedded_engine import EmbeddedEngineService
@@ -19,6 +20,7 @@ from pdtest.services.p2p_nccl_proxy import P2pNcclProxyService
 from pdtest.services.service import Service
 from pdtest.services.toy_proxy import ToyProxyService
 from pdtest.services.vllm import VllmService
+from pdtest.services.vllm_ascend import VllmAscendService
 from pdtest.services.vllm_router import VllmRouterService
 
 GROUP = "pdtest.services"
@@ -29,12 +31,15 @@ def services() -> Mapping[str, Service]:
     """Services by name. A package adds its own with an entry point in the group `pdtest.services`."""
     own: tuple[Service, ...] = (
         VllmService(),
+        VllmAscendService(),
         VllmRouterService(),
         ToyProxyService(),
         DemoProxyService(),
         P2pNcclProxyService(),
         MooncakeProxyService(),
         LmcacheProxyService(),
+        AscendLbProxyService(),
+        AscendLayerwiseProxyService(),
         EmbeddedEngineService(),
         EmbeddedProxyService(),
         EmbeddedStoreService(),

@@ -10,7 +10,7 @@ from pydantic import Field
 
 #: Option `set_env` of members that need some.
 SetEnv = Annotated[
-    list[str],
+    tuple[str, ...],
     Field(
         description="scripts sourced first, in this order, e.g. /usr/local/Ascend/ascend-toolkit/set_env.sh"
     ),

@@ -79,7 +79,7 @@ class VllmService:
 
     def render(self, placement: Placement) -> Command:
         """The server's command line. Raises RenderError on contradictions."""
-        options = VllmOptions.model_validate(resolved(placement.member.options, placement))
+        options = self.options(placement)
         model = placement.environment.model
         return engine_command(
             placement,
@@ -91,6 +91,10 @@ class VllmService:
     def probe(self, placement: Placement) -> Probe:
         """`/health` answers 200 once the engine does."""
         return Probe(url=placement.url + "/health")
+
+    def options(self, placement: Placement) -> VllmOptions:
+        """The member's options, references resolved. For services that build on this one, too."""
+        return VllmOptions.model_validate(resolved(placement.member.options, placement))
 
 
 def _device_variables(placement: Placement) -> dict[str, str]:

@@ -169,7 +169,7 @@ async def _once_it_says(words: str, file: Path) -> str:
     deadline, text = time.monotonic() + _WRITTEN_WITHIN_S, ""
     while words not in text and time.monotonic() < deadline:
         await asyncio.sleep(0.1)
-        text = file.read_text(encoding="utf-8", errors="replace")
+        text = await asyncio.to_thread(file.read_text, encoding="utf-8", errors="replace")
     return text
 
 
