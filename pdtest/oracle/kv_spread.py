@@ -9,7 +9,7 @@ more, and empty ones for nothing. Who looks at KV keeps the tokens alike, and so
 request and another ten short ones: below 1. Who counts keeps the numbers alike whatever the lengths do: two
 to five. Chance decides how even the tokens of a hundred requests come out, with either scheduler, which is
 why it is not the tokens alone that are looked at: with 100 log-normal prompts on 4 ranks the unevenness of
-tokens tells the two apart by 4 standard deviations, the ratio by 15 (simulated).
+tokens tells the two apart by 4 standard deviations, the logarithm of the ratio by 15 (simulated).
 
 *Imbalance*: the fullest rank's tokens over the mean of all, both summed over the looks; 1 is perfect. Few can
 be perfect with a long tail, so it is compared with what a round robin by count makes of the very same
