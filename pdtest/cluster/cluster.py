@@ -19,6 +19,7 @@ from pdtest.cluster.member import RunningMember
 from pdtest.cluster.placement import PlacementError, known, place
 from pdtest.cluster.snapshot import Snapshot
 from pdtest.cluster.supervisor import Supervisor
+from pdtest.cluster.xray import can_be_xrayed, directory_of
 from pdtest.environment.api_key import api_key
 from pdtest.environment.schema import Environment, Role
 from pdtest.errors import PdtestError
@@ -97,6 +98,7 @@ class Cluster:
         self._owner = owner
         self._lifecycle = threading.RLock()
         self._cancelled: asyncio.Event | None = None
+        self._exposed = False
         self._machinery: _Machinery | None = None
         self._members: dict[str, RunningMember] = {}
         self._links: tuple[Link, ...] = ()
@@ -172,6 +174,26 @@ class Cluster:
             except BaseException:
                 self._take_down(machinery, member, FAILED_START_GRACE_S)
                 raise
+
+    def expose(self, *, watch: Watch | None = None) -> None:
+        """From now on engines write their X-ray; those that run are started anew, all at once.
+
+        Raises as `start`.
+        """
+        with self._lifecycle:
+            if self._exposed:
+                return
+            self._exposed = True
+            able = filter(can_be_xrayed, self._members.values())
+            running = [member.name for member in able if member.alive]
+            if running:
+                self.stop(running)
+                self.start(running, watch=watch)
+
+    @property
+    def exposed(self) -> bool:
+        """Engines that can write an X-ray do."""
+        return self._exposed
 
     def stop(self, names: Collection[str] | None = None) -> None:
         """Stop the members ``names``, or all and give back the ports. Safe to call at any time.
@@ -271,7 +293,8 @@ class Cluster:
     def _render(self, member: RunningMember) -> Command:
         if not member.launcher.starts:
             return Command(argv=())
-        command = member.service.render(member.placement)
+        exposed = directory_of(member, self.directory) if self._exposed and can_be_xrayed(member) else None
+        command = member.service.render(replace(member.placement, xray=exposed))
         return replace(command, env={**command.env, OWNER_VARIABLE: self._owner})
 
     def _take_down(

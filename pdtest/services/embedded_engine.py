@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,6 +33,7 @@ class EmbeddedEngineService:
     log_rules: LogRules = EMBEDDED_LOG
     stages: tuple[Stage, ...] = ()
     diagnoses: tuple[Diagnosis, ...] = EMBEDDED_DIAGNOSES
+    xrayed: Literal[True] = True
 
     def ports(self, member: Member) -> Mapping[str, int]:
         """http, and for engines that transfer KV what their connectors listen on.
@@ -54,7 +56,8 @@ class EmbeddedEngineService:
         return engine_command(
             placement,
             (options.python, "-m", "pdtest.embedded.engine"),
-            flags_of_model={},  # it computes in float32, whatever the model says
+            # No dtype: it computes in float32, whatever the model says.
+            flags_of_model={"xray": placement.xray},
             environment={name: str(port) for name, port in ports.items() if port is not None},
         )
 

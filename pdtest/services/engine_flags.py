@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pdtest.environment.api_key import api_key
@@ -13,6 +14,7 @@ from pdtest.services.kv_transfer import TRANSFERRING, kv_transfer_config
 from pdtest.services.owned_flags import LISTENER, refuse_owned
 from pdtest.services.references import model_path, resolved
 from pdtest.services.service import Command, Placement
+from pdtest.services.xray import probed
 
 #: Flags that another part of the environment file decides.
 OWNED: Mapping[str, str] = {
@@ -31,10 +33,12 @@ def engine_command(
     *,
     flags_of_model: Mapping[str, Any],
     environment: Mapping[str, str],
+    probe: Path | None = None,
 ) -> Command:
     """``program`` with vLLM's flags behind it.
 
-    ``flags_of_model`` and ``environment`` are what this kind of engine takes beside what all do. Raises
+    ``flags_of_model`` and ``environment`` are what this kind of engine takes beside what all do. ``probe``:
+    where its connector is to write an X-ray, for engines that load connectors as vLLM does. Raises
     RenderError where args contradict the rest of the file.
     """
     member = placement.member
@@ -43,7 +47,7 @@ def engine_command(
     # Not --api-key: a command line is visible to everyone.
     secret = {"VLLM_API_KEY": key} if key else {}
     return Command(
-        argv=(*program, *flags(_arguments(placement, flags_of_model))),
+        argv=(*program, *flags(_arguments(placement, flags_of_model, probe))),
         env={**environment, **_side_channel(placement), **secret}
         | variables(resolved(member.env, placement)),
         files=rendered_files(placement),
@@ -65,7 +69,7 @@ def side_channel_ports(member: Member) -> Mapping[str, int]:
     return {"side_channel": ranks(member)} if member.role in TRANSFERRING else {}
 
 
-def _arguments(placement: Placement, of_model: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments(placement: Placement, of_model: Mapping[str, Any], probe: Path | None) -> dict[str, Any]:
     model = placement.environment.model
     structure: dict[str, Any] = {
         "model": model_path(placement),
@@ -77,7 +81,7 @@ def _arguments(placement: Placement, of_model: Mapping[str, Any]) -> dict[str, A
         "port": placement.ports["http"],
     }
     own = {flag.replace("_", "-"): value for flag, value in placement.member.args.items()}
-    transfer = {"kv-transfer-config": kv_transfer_config(placement)}
+    transfer = {"kv-transfer-config": probed(kv_transfer_config(placement), probe)}
     return structure | dict(resolved(own, placement)) | transfer
 
 

@@ -44,6 +44,8 @@ class Placement:
     address: str
     ports: Mapping[str, int]
     peers: Mapping[str, Peer]
+    #: Where an engine is to write its X-ray, on its own machine; None: it makes none.
+    xray: Path | None = None
     #: Ports of this member under which its peers reach it through a relay, by name. It must tell them so.
     announced: Mapping[str, int] = field(default_factory=dict)
 

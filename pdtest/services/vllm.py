@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -72,6 +73,7 @@ class VllmService:
         )
     )
     diagnoses: tuple[Diagnosis, ...] = (*VLLM, *COMMON)
+    xrayed: Literal[True] = True
 
     def ports(self, member: Member) -> Mapping[str, int]:
         """http, and for engines that transfer KV one side-channel port per rank."""
@@ -86,6 +88,7 @@ class VllmService:
             (options.python, *options.entrypoint),
             flags_of_model={"revision": model.revision, "dtype": model.dtype},
             environment=_device_variables(placement),
+            probe=placement.xray,
         )
 
     def probe(self, placement: Placement) -> Probe:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from pdtest.embedded.connectors.corruptions import BadCorruption, Corruption
 from pdtest.embedded.engine.routing import POLICIES
 from pdtest.embedded.engine.settings import BLOCKS, Settings
 from pdtest.embedded.model.config import BadModel, ModelConfig
@@ -32,6 +33,7 @@ environment variables:
   VLLM_NIXL_SIDE_CHANNEL_HOST     where peers reach this process (default 127.0.0.1)
   VLLM_NIXL_SIDE_CHANNEL_PORT     first of the connector's ports (default 5600); data-parallel rank d,
                                   tensor-parallel rank t listens on this + d * tensor-parallel-size + t
+  PDTEST_ANNOUNCED_PORT           what peers are told instead of that port, where a relay stands in between
   VLLM_MOONCAKE_BOOTSTRAP_PORT    Mooncake's bootstrap server (default 8998)
   VLLM_LOG_STATS_INTERVAL         seconds between log lines about each rank (default: none)"""
 
@@ -71,8 +73,11 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         prefill_time=known.prefill_time,
         decode_time=known.decode_time,
         transfer_time=known.transfer_time,
+        xray=known.xray,
+        fault_transfer=known.fault_transfer,
         side_host=environment.get("VLLM_NIXL_SIDE_CHANNEL_HOST") or "127.0.0.1",
         side_port=_port(parser, environment, "VLLM_NIXL_SIDE_CHANNEL_PORT", 5600),
+        announced_port=_port(parser, environment, "PDTEST_ANNOUNCED_PORT", 0) or None,
         bootstrap_port=_port(parser, environment, "VLLM_MOONCAKE_BOOTSTRAP_PORT", 8998),
         log_statistics_s=_interval(parser, environment, "VLLM_LOG_STATS_INTERVAL"),
     )
@@ -97,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     _cache_and_scheduling(parser.add_argument_group("KV cache and scheduling"))
     _ranks_and_transfer(parser.add_argument_group("ranks and transfer"))
     _slowness(parser.add_argument_group("slowness, for tests of timing"))
+    _inside(parser.add_argument_group("what moves: looked at, and spoiled"))
     _without_effect(parser.add_argument_group("taken, and without effect"))
     return parser
 
@@ -160,7 +166,7 @@ def _ranks_and_transfer(group: argparse._ArgumentGroup) -> None:
         "--data-parallel-policy",
         choices=POLICIES,
         default="kv_length",
-        help="which rank takes a request: with the least KV (kv_length, the default), with the fewest requests "
+        help="which rank takes a request: with least KV (kv_length, the default), with the fewest requests "
         "(count, much as vLLM), or the next one (round_robin)",
     )
     group.add_argument(
@@ -180,6 +186,22 @@ def _slowness(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--transfer-time", type=_seconds, default=0.0, metavar="S", help="seconds more per transfer"
+    )
+
+
+def _inside(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--xray",
+        type=Path,
+        metavar="DIR",
+        help="write digests of the KV that is published and received to a file in DIR (docs/xray.md)",
+    )
+    group.add_argument(
+        "--fault-transfer",
+        type=_fault,
+        metavar="KIND|@FILE",
+        help="change KV as it arrives, for tests of tests: a kind and settings, as in scaled,layer=1,factor=1.01, "
+        "or a file with that, which is read anew at each transfer",
     )
 
 
@@ -231,6 +253,15 @@ def _seconds(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, got {text!r}")
     return value
+
+
+def _fault(text: str) -> str:
+    if not text.startswith("@"):
+        try:
+            Corruption.read(text)
+        except BadCorruption as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _json_object(text: str) -> dict[str, Any]:

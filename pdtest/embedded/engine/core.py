@@ -370,4 +370,14 @@ def _connector(settings: Settings, rank: Rank) -> Connector | None:
         return None
     from pdtest.embedded.connectors.registry import connector_for
 
-    return connector_for(settings.kv_transfer_config, rank)
+    connector = connector_for(settings.kv_transfer_config, rank)
+    if connector is not None and settings.fault_transfer is not None:
+        from pdtest.embedded.connectors.corrupted import CorruptedConnector
+
+        connector = CorruptedConnector(connector, rank, settings.fault_transfer)
+    if connector is not None and settings.xray is not None:
+        from pdtest.embedded.connectors.xray import XrayConnector
+
+        # Outermost: it sees what the engine gets, spoiled or not.
+        connector = XrayConnector(connector, settings.kv_transfer_config, rank, settings.xray)
+    return connector

@@ -18,8 +18,10 @@ class Settings:
 
     ``blocks`` are per data-parallel rank. ``seed`` decides what is sampled when a request brings no seed of
     its own. ``prefill_time`` and ``decode_time`` are seconds added to a prompt and to a step, for tests of
-    timing; ``transfer_time`` is added to every transfer by the connector. ``data_policy`` is one of
+    timing; ``transfer_time`` is added to every transfer by the connector. ``announced_port`` is what peers are
+    told instead of ``side_port``, where something stands between them and this process. ``data_policy`` is one of
     `routing.POLICIES`. ``log_statistics_s``: seconds between lines about the ranks; None for no such lines.
+    ``xray``: where digests of KV go. ``fault_transfer``: how KV is spoiled on arrival (`CorruptedConnector`).
     """
 
     model: Path
@@ -42,7 +44,10 @@ class Settings:
     prefill_time: float = 0.0
     decode_time: float = 0.0
     transfer_time: float = 0.0
+    xray: Path | None = None
+    fault_transfer: str | None = None
     side_host: str = "127.0.0.1"
     side_port: int = 5600
+    announced_port: int | None = None
     bootstrap_port: int = 8998
     log_statistics_s: float | None = None
