@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pdtest.client.endpoint import Endpoint
 from pdtest.client.handoff import Ending, Handoff, Route
 from pdtest.client.prompts import Prompts
 from pdtest.client.request import Request
@@ -66,10 +67,13 @@ class TrialHandoff:
         size = environment.model.block_size
         length = min(2 * size + 5, environment.model.max_model_len - 2)
         patience_s = min(_PATIENCE_S, environment.thresholds.request_timeout_s)
-        proxy = replace(handoffs.proxy, timeout_s=patience_s) if handoffs.proxy else None
-        patient = replace(handoffs.with_timeout(patience_s), proxy=proxy)
+        patient = handoffs.with_timeout(patience_s)
+        if handoffs.proxy is not None:
+            patient = replace(patient, proxy=_patient(handoffs.proxy, patience_s))
         volley = await patient(Request.tokens(self.prompts.tokens(length), max_tokens=2), route=route)
-        return list(_Reading(volley, patient.roles, proxy.name if proxy else "proxy").drifts())
+        return list(
+            _Reading(volley, patient.roles, patient.proxy.name if patient.proxy else "proxy").drifts()
+        )
 
 
 @dataclass(frozen=True)
@@ -209,6 +213,10 @@ class _Reading:
         if handoff.route is Route.PROXY:
             return f"sent through {self.proxy}"
         return f"handed over from {self._names(Role.PREFILL)} to {self._names(Role.DECODE)}"
+
+
+def _patient(proxy: Endpoint, timeout_s: float) -> Endpoint:
+    return replace(proxy, timeout_s=timeout_s)
 
 
 def _first_lines(text: str, count: int = 5) -> str:
