@@ -30,7 +30,7 @@ from pdtest.embedded.store.errors import StoreError
 _log = logging.getLogger(__name__)
 
 #: What an engine lends to the pool.
-_SEGMENT_BYTES = 4 << 20
+_SEGMENT_BYTES = 1 << 20
 
 
 class Pool(Protocol):
@@ -73,7 +73,7 @@ class AscendStoreConnector:
     """Saves what is computed, looks up what is asked for.
 
     kv_connector_extra_config: ``store``, host:port of the pool's meta process; ``segment_bytes`` lent to the
-    pool (4 MiB); ``consumer_is_to_load`` and ``consumer_is_to_put``, without which an engine of role
+    pool (1 MiB); ``consumer_is_to_load`` and ``consumer_is_to_put``, without which an engine of role
     kv_consumer does neither, as on Ascend.
     """
 
