@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from pdtest.wire.registry import contract_for, contracts
 from .page import page
 
 PAGE = Path(__file__).parents[2] / "docs" / "contracts.md"
+EMBEDDED = PAGE.with_name("embedded.md")
 ENVIRONMENTS = Path(__file__).parents[2] / "environments"
+_COLUMNS = 4
 BOTH = (Route.CLIENT, Route.PROXY)
 #: By contract: who can lead, what stands in a client's way, an embedded environment that runs it.
 TABLE = {
@@ -69,13 +72,21 @@ def test_a_composition_goes_by_the_routes_of_all_its_children() -> None:
     assert contract_for(["ascend-mooncake", "ascend-layerwise"]).obstacle is not None
 
 
-def test_whoever_has_a_chip_environment_finds_its_twin_here() -> None:
+def twins() -> dict[str, str]:
+    """By environments that need a chip: the embedded one that docs/embedded.md calls their twin."""
+    rows = [line.split("|") for line in EMBEDDED.read_text(encoding="utf-8").splitlines() if "|" in line]
+    named = [[re.findall("`(.*?)`", cell) for cell in row] for row in rows if len(row) == _COLUMNS + 2]
+    return {twin: cells[1][0] for cells in named for twin in cells[4] if cells[1]}
+
+
+def test_whoever_has_a_chip_environment_finds_its_twin() -> None:
     """What needs a GPU or an NPU is also spoken by an embedded environment, in the same composition."""
-    embedded = {one.connector.contract for one in shipped() if "embedded" in one.marks}
+    by_name = {one.name: one.connector.contract for one in shipped()}
     for environment in shipped():
         spoken = environment.connector.contract
         if {"gpu", "ascend"} & set(environment.marks) and not set(spoken) & set(ELSEWHERE):
-            assert spoken in embedded, f"{environment.name} has no embedded twin"
+            assert environment.name in twins(), f"docs/embedded.md names no twin of {environment.name}"
+            assert by_name[twins()[environment.name]] == spoken
 
 
 def test_the_page_says_what_the_contracts_say() -> None:
