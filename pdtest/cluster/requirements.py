@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -102,6 +103,12 @@ def _files(environment: Environment) -> Iterator[str]:
             yield f"there is no file {entry.need}" + _behind(entry)
 
 
+def _variables(environment: Environment) -> Iterator[str]:
+    for entry in map(_spelled_out, environment.requires.variables):
+        if not os.environ.get(entry.need):
+            yield f"the environment variable {entry.need} is not set" + _behind(entry)
+
+
 def _memory(environment: Environment) -> Iterator[str]:
     wanted = environment.requires.memory_gib
     available = psutil.virtual_memory().available / _GIB
@@ -166,6 +173,7 @@ _CHECKS: tuple[Callable[[Environment], Iterator[str]], ...] = (
     _packages,
     _executables,
     _files,
+    _variables,
     _memory,
     _devices,
 )

@@ -236,6 +236,9 @@ class Requirements(Strict):
     files: tuple[str | Needed, ...] = Field(
         default=(), strict=False, description="files and directories that must exist"
     )
+    variables: tuple[str | Needed, ...] = Field(
+        default=(), strict=False, description="environment variables that must be set, and not empty"
+    )
     memory_gib: float | None = Field(default=None, gt=0, description="available memory, GiB")
 
 

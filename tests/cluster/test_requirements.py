@@ -129,6 +129,15 @@ def test_programs_and_files(tmp_path: Path) -> None:
     )
 
 
+def test_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs = ["GIVEN", {"need": "DECODE_HOST", "why": "the machine that decode runs on"}]
+    monkeypatch.setenv("GIVEN", "x")
+    monkeypatch.setenv("DECODE_HOST", "")
+    assert unmet(needing(variables=needs)) == (
+        "the environment variable DECODE_HOST is not set: the machine that decode runs on",
+    )
+
+
 def test_memory() -> None:
     assert unmet(needing(memory_gib=0.001)) == ()
     (reason,) = unmet(needing(memory_gib=1e6))
