@@ -15,6 +15,7 @@ logs: "line"        is printed before the answer
 refuses: status     answers with this status
 dies: code          exits in the middle of the request
 no_metrics: true    /metrics is empty (member only)
+model, max_model_len, root, block_size: what it says of itself instead of the truth (member only)
 fails: "line"       prints it and exits with 3 instead of serving (member only); so it does, whatever it is
                     told, when there is a file `broken` in its directory
 loads_s: x          seconds until it serves (member only)
@@ -91,11 +92,12 @@ class Engine:
 
     def metrics(self) -> str:
         """As vLLM names them."""
+        block_size = self.does.get("block_size", BLOCK_SIZE)
         lines = [
             "# TYPE vllm:kv_cache_usage_perc gauge",
             "vllm:kv_cache_usage_perc 0.0",
             "# TYPE vllm:cache_config_info gauge",
-            f'vllm:cache_config_info{{block_size="{BLOCK_SIZE}",enable_prefix_caching="False"}} 1.0',
+            f'vllm:cache_config_info{{block_size="{block_size}",enable_prefix_caching="False"}} 1.0',
             "# TYPE vllm:prompt_tokens_by_source_total counter",
         ]
         for source in ("external_kv_transfer", "local_cache_hit", "local_compute"):
@@ -223,6 +225,9 @@ async def probe(http: Request) -> Response:
         return PlainTextResponse("" if "no_metrics" in engine.does else engine.metrics())
     if http.url.path == "/version":
         return JSONResponse({"version": engine.version})
+    if http.url.path == "/v1/models":
+        told = {"id": engine.does.get("model", "double"), "max_model_len": 256}
+        return JSONResponse({"data": [told | {"root": None} | engine.does | {"id": told["id"]}]})
     return JSONResponse({"success": True})
 
 
@@ -249,7 +254,7 @@ def main() -> None:
             Route("/v1/completions", generate, methods=["POST"]),
             Route("/v1/chat/completions", generate, methods=["POST"]),
             Route("/kv/{blocks}", kv),
-            *(Route(path, probe) for path in ("/health", "/metrics", "/version")),
+            *(Route(path, probe) for path in ("/health", "/metrics", "/version", "/v1/models")),
             Route("/reset_prefix_cache", probe, methods=["POST"]),
         ]
     )
