@@ -119,6 +119,7 @@ def _promises(args: Mapping[str, Any], options: EmbeddedStoreOptions) -> Promise
         high=settings["high-watermark"],
         low=settings["low-watermark"],
         evicts_within_s=0.0,
+        refusal_evicts=False,
         lease_s=settings["lease"],
         lease_holds_removal=False,
         empty_values=True,

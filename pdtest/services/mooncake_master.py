@@ -31,8 +31,9 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 0.001}
 
 #: What a client needs to notice that the master is back: it asks once a second (client_service.cpp).
 _PING_S = 1.0
-#: Without progress for so long, a read over TCP is given up (ClientSession, mooncake-transfer-engine).
-_TCP_SILENCE_S = 30.0
+#: Without progress for so long, a read over TCP is given up (ClientSession, mooncake-transfer-engine); twice,
+#: where the connection is new as well.
+_TCP_SILENCE_S = 2 * 30.0
 
 _OWNED = {
     **dict.fromkeys(("rpc-port", "port"), "members.<name>.ports.rpc"),
@@ -166,14 +167,16 @@ def _promises(args: Mapping[str, Any], member: str) -> Promises:
 
     One pass of eviction takes at least ``eviction_ratio`` of the objects (EvictionThreadFunc in
     master_service.cpp; it looks every 10 ms). A put whose key is on its way in already answers OK and stores
-    nothing. Objects are metadata of the master's memory: a new one knows none (without snapshots).
+    nothing. A put that does not fit asks for a pass, whatever the usage (need_mem_eviction_). What is known of
+    objects is in the master's memory: a new one knows none (without snapshots).
     """
     known = {name.replace("-", "_"): value for name, value in args.items()}
     high = float(known.get("eviction_high_watermark_ratio", 0.9))
     return Promises(
         high=high,
         low=high - float(known.get("eviction_ratio", 0.05)),
-        evicts_within_s=1.0,
+        evicts_within_s=0.5,
+        refusal_evicts=True,
         lease_s=_seconds(str(known.get("default_kv_lease_ttl", "10000")), member),
         lease_holds_removal=True,
         empty_values=False,

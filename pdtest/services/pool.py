@@ -33,6 +33,7 @@ class Promises:
         high: share of the capacity beyond which objects are evicted.
         low: share down to which they are evicted, about.
         evicts_within_s: seconds until usage is below ``high`` again.
+        refusal_evicts: a put that does not fit has others evicted, also where that cannot make it fit.
         lease_s: seconds for which an object is neither evicted nor (``lease_holds_removal``) removed after a
             client asked whether it exists.
         lease_holds_removal: `remove` refuses an object that is leased.
@@ -49,6 +50,7 @@ class Promises:
     high: float
     low: float
     evicts_within_s: float
+    refusal_evicts: bool
     lease_s: float
     lease_holds_removal: bool
     empty_values: bool

@@ -147,10 +147,12 @@ class StoreClient:
 
     async def close(self) -> None:
         """Say goodbye to the store, which takes its memory out of the pool. Safe to call twice."""
-        if not self._over:
-            self._over = True
-            self.resume()
-            await self._agent.close()
+        if self._over:
+            return
+        self._over = True
+        self.resume()
+        # In the middle of something there is no goodbye.
+        await (self._agent.kill() if self._turn.locked() else self._agent.close())
 
     async def _put(self, key: str, content: bytes, began: asyncio.Event) -> None:
         self._one("put", key, await self._ask({"do": "put", "keys": [key]}, [content], began))

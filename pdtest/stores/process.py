@@ -99,10 +99,10 @@ class AgentProcess:
     async def kill(self) -> None:
         """End it without a chance to say goodbye."""
         self.signal(signal.SIGKILL)
-        await self._ended()
+        await self._process.wait()
 
     async def close(self) -> None:
-        """Let it say goodbye, and end it when that takes too long."""
+        """Let it say goodbye, and end it when that takes too long. Nobody may be waiting for a frame."""
         with suppress(OSError):
             assert self._process.stdin is not None  # noqa: S101 - it was asked for
             self._process.stdin.close()
@@ -120,13 +120,13 @@ class AgentProcess:
             return "nothing"
         return "\n".join(text.splitlines()[-_LAST_LINES:]) or "nothing"
 
-    async def _ended(self) -> int:
+    async def _ended(self) -> None:
         # Whatever it still says is read and dropped: with a full pipe it would never end.
         with suppress(OSError):
             assert self._process.stdout is not None  # noqa: S101 - it was asked for
             while await self._process.stdout.read(_LINE_LIMIT):
                 pass
-        return await self._process.wait()
+        await self._process.wait()
 
     async def _gone(self) -> StoreClientGone:
         code = await self._process.wait()

@@ -148,6 +148,10 @@ class Store:
                 return reading
             await asyncio.sleep(_PAUSE_S)
 
+    async def sleep(self, seconds: float) -> None:
+        """Until a time that the store counts is over, seen from any process."""
+        await asyncio.sleep(seconds * 1.1 + _PAUSE_S)
+
     async def removed(self, client: StoreClient, key: str) -> None:
         """Remove an object, as soon as no lease holds that up. Raises StoreRefused."""
         loop = asyncio.get_running_loop()

@@ -54,9 +54,12 @@ async def test_more_than_a_segment_is_refused(store: Store) -> None:
     for excess in (1, 4 * KIB, MIB):
         large = store.value((await store.reading()).capacity + excess)
         refused = await client.put_many({large.key: large.content})
-        assert [refusal.kind for refusal in refused.values()] == [Kind.NO_ROOM], f"{large.size} bytes: {refused}"
+        assert [refusal.kind for refusal in refused.values()] == [Kind.NO_ROOM], (
+            f"{large.size} bytes: {refused}"
+        )
         assert not await client.exists(large.key), f"{large.size} bytes were refused, and the key exists"
         assert await client.get(large.key) is None
+    await store.sleep(store.promises.evicts_within_s)
     after = store.value(MIB)
     await client.put(after.key, after.content)
     assert (flaw := after.flaw(await client.get(after.key))) is None, f"the next object {flaw}"

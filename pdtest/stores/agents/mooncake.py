@@ -8,6 +8,7 @@ none larger than that can be put or got.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -41,9 +42,16 @@ class MooncakeBackend:
         from mooncake.store import MooncakeDistributedStore
 
         self._store = MooncakeDistributedStore()
-        code = self._store.setup(host, metadata, segment_bytes, buffer_bytes, protocol, "", master)
+        # Memory is mounted apart, so that it can be taken away at once (`close`).
+        code = self._store.setup(host, metadata, 0, buffer_bytes, protocol, "", master)
         if code != 0:
             raise RuntimeError(f"setup: code {code}; master {master}, metadata {metadata}, see above")
+        self._segments: list[str] = []
+        if segment_bytes:
+            mounted = self._store.allocate_and_mount_segment(segment_bytes, protocol)
+            if mounted["ret"] != 0:
+                raise RuntimeError(f"allocate_and_mount_segment({segment_bytes}): code {mounted['ret']}")
+            self._segments = mounted["segment_ids"]
         self._begun: dict[str, list[int]] = {}
 
     def put(self, keys: list[str], blobs: list[bytes]) -> list[Any]:
@@ -102,8 +110,12 @@ class MooncakeBackend:
             return [refusal], [] if refusal else memory.contents()
 
     def close(self) -> None:
-        """Takes the segment out of the pool."""
-        self._store.close()
+        """Takes the memory out of the pool, which is a client's goodbye.
+
+        The rest of a client's end waits for its heartbeat's thread, one to two seconds for nothing.
+        """
+        self._store.unmount_and_free_segment(self._segments, 0)
+        os._exit(0)
 
 
 class _Memory:
