@@ -17,7 +17,7 @@ from pdtest.oracle.suspects import (
 )
 from pdtest.oracle.verdict import Finding, Ruling
 
-#: A client that starts requests later than this does not put on the load that was asked for. Seconds.
+#: A client that is later than this with a request does not put on the load that was asked for. Seconds.
 _LATE_S = 0.5
 
 
@@ -70,13 +70,13 @@ class ClientFindings:
             nothing = "no request was answered, so nothing is known of how long one takes"
             return [self._ruled("mean latency", good=False, text=nothing, suspects=of_failures(self._load))]
         text = f"{total.mean:.2f} s, less than {most:g} s is allowed"
-        return [self._ruled("mean latency", total.mean < most, text, of_latency(self._load))]
+        return [self._timed("mean latency", total.mean - most, text, of_latency(self._load), below=True)]
 
     def put_on(self) -> list[Finding]:
         """At least ``requests_per_s`` arrived; a client that could not keep up decides nothing."""
         load, least = self._load, self._limits.requests_per_s
         text = f"{load.requests_per_s:.2f} requests/s arrived, {least:g} or more must"
-        late = load.latest_start_s
+        late = max(one.late_s for one in load.launched)
         kept_up = late < _LATE_S and load.requests_per_s >= min(least, load.plan.rate)
         if not kept_up:
             text = f"the client was up to {late:.2f} s late, this machine is too busy for the load: {text}"
@@ -89,7 +89,7 @@ class ClientFindings:
         """Statistics are never older than ``statistics_age_s``."""
         age, most = self._load.statistics_age_s, self._limits.statistics_age_s
         text = f"the newest were up to {age:.2f} s old, {most:g} s is allowed"
-        return [self._ruled("KV statistics", age <= most, text, of_statistics(self._load))]
+        return [self._timed("KV statistics", age - most, text, of_statistics(self._load))]
 
     def spread(self) -> list[Finding]:
         """Ranks share the load by KV length; see `pdtest.oracle.kv_spread`. Empty where there is one rank."""
@@ -124,6 +124,20 @@ class ClientFindings:
             self._ruled("KV preference", measured.preference < limits.kv_preference, preference, suspects),
             self._ruled("KV imbalance", spread.excess <= limits.kv_imbalance, imbalance, suspects),
         ]
+
+    def _timed(
+        self, check: str, beyond_s: float, text: str, suspects: Sequence[Suspect], *, below: bool = False
+    ) -> Finding:
+        """By how much a time is beyond its limit, or at it where it must be ``below``.
+
+        Where the client was late by as much, its machine was too busy, and the time may be its own.
+        """
+        late = self._load.client_late_s
+        good = beyond_s < 0 if below else beyond_s <= 0
+        if good or beyond_s > late:
+            return self._ruled(check, good, text, suspects)
+        text = f"{text}; the client was up to {late:.2f} s late, this machine is too busy to tell"
+        return Finding(check=check, ruling=Ruling.INCONCLUSIVE, text=text)
 
     def _ruled(self, check: str, good: bool, text: str, suspects: Sequence[Suspect]) -> Finding:
         if not good:

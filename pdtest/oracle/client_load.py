@@ -85,9 +85,11 @@ class ClientLoad:
         return len(self.answered) / max(one.ended_s for one in self.launched)
 
     @property
-    def latest_start_s(self) -> float:
-        """By how much the client was late at worst."""
-        return max(one.late_s for one in self.launched)
+    def client_late_s(self) -> float:
+        """By how much the client was late at worst, with a request or with a look."""
+        return max(
+            *(one.late_s for one in self.launched), *(series.late_s for series in self.series.values())
+        )
 
     @property
     def statistics_age_s(self) -> float:
@@ -137,6 +139,7 @@ class ClientLoad:
             "prefill_share": phases.share(phases.prefill),
             "decode_share": phases.share(phases.decode),
             "statistics_age_s": self.statistics_age_s,
+            "client_late_s": self.client_late_s,
         }
         for name in ("total", "prefill", "decode"):
             times = getattr(phases, name)

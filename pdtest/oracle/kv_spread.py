@@ -22,6 +22,7 @@ would, the load cannot tell the two apart (too few at once, or too much alike), 
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -127,7 +128,7 @@ def kv_spread(
 def unevenness(rows: Sequence[Row]) -> float:
     """Standard deviation over mean, both summed over the rows; 0 of nothing."""
     mean = sum(statistics.fmean(row) for row in rows)
-    return sum(statistics.pstdev(row) for row in rows) / mean if mean else 0.0
+    return sum(map(_deviation, rows)) / mean if mean else 0.0
 
 
 def imbalance(rows: Sequence[Row]) -> float:
@@ -200,6 +201,12 @@ def _marks(tokens: Sequence[Row], requests: Sequence[Row]) -> Marks:
         imbalance=imbalance(tokens),
         preference=unevenness(tokens) / of_requests if of_requests else None,
     )
+
+
+def _deviation(row: Row) -> float:
+    """The standard deviation. That of `statistics` is exact, and takes twenty times as long."""
+    mean = math.fsum(row) / len(row)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in row) / len(row))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -13,9 +13,11 @@ from pdtest.telemetry.source import RankReading
 class Look:
     """What one look at a source brought. Times are of the watch's clock, seconds.
 
-    ``asked_s`` is the moment that the readings are of, at the earliest, ``seen_s`` when they were here.
+    ``due_s`` is when it was to be made, ``asked_s`` the moment that the readings are of, at the earliest, and
+    ``seen_s`` when they were here.
     """
 
+    due_s: float
     asked_s: float
     seen_s: float
     readings: Sequence[RankReading]
@@ -29,6 +31,11 @@ class Series:
     silent_when_idle: bool = False
     looks: list[Look] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def late_s(self) -> float:
+        """By how much a look was late at worst: the fault of who looks, not of what is looked at."""
+        return max((look.asked_s - look.due_s for look in self.looks), default=0.0)
 
     @property
     def ranks(self) -> tuple[str, ...]:

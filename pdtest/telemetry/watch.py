@@ -30,15 +30,15 @@ async def watching(source: Source, *, every_s: float, clock: Callable[[], float]
 
 
 async def _watch(source: Source, series: Series, every_s: float, clock: Callable[[], float]) -> None:
-    next_s = clock()
+    due_s = clock()
     while True:
-        await _look(source, series, clock)
+        await _look(source, series, due_s, clock)
         # At a steady pace, and without making up for what was missed.
-        next_s = max(next_s + every_s, clock())
-        await asyncio.sleep(next_s - clock())
+        due_s = max(due_s + every_s, clock())
+        await asyncio.sleep(due_s - clock())
 
 
-async def _look(source: Source, series: Series, clock: Callable[[], float]) -> None:
+async def _look(source: Source, series: Series, due_s: float, clock: Callable[[], float]) -> None:
     asked_s = clock()
     try:
         readings = await source.read()
@@ -47,4 +47,4 @@ async def _look(source: Source, series: Series, clock: Callable[[], float]) -> N
             series.problems.append(f"{asked_s:.1f} s: {problem}")
         return
     if readings:
-        series.looks.append(Look(asked_s=asked_s, seen_s=clock(), readings=tuple(readings)))
+        series.looks.append(Look(due_s=due_s, asked_s=asked_s, seen_s=clock(), readings=tuple(readings)))

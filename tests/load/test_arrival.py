@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdtest.load.arrival import at_random, evenly
@@ -16,6 +16,7 @@ def test_evenly_is_a_steady_pace_that_ends_a_step_early() -> None:
     assert evenly(4, 2.0) == (0.0, 0.5, 1.0, 1.5)
 
 
+@settings(deadline=None)
 @given(COUNTS, SPANS, st.integers())
 def test_random_arrivals_come_in_order_at_the_rate_of_even_ones(count: int, over_s: float, seed: int) -> None:
     arrivals, even = at_random(count, over_s, seed=seed), evenly(count, over_s)
@@ -25,6 +26,7 @@ def test_random_arrivals_come_in_order_at_the_rate_of_even_ones(count: int, over
     assert arrivals[-1] == pytest.approx(even[-1])
 
 
+@settings(deadline=None)
 @given(COUNTS, st.integers())
 def test_a_seed_gives_the_same_arrivals(count: int, seed: int) -> None:
     assert at_random(count, 10.0, seed=seed) == at_random(count, 10.0, seed=seed)

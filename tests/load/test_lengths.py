@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdtest.load.lengths import long_tail
@@ -14,6 +14,7 @@ def tail(count: int, seed: int = 1, **changes: float) -> tuple[int, ...]:
     return long_tail(count, median=100, sigma=changes.get("sigma", 1.2), seed=seed, **limits)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 500), st.integers(1, 200), st.integers(0, 5000), st.floats(0, 3), st.integers())
 def test_lengths_are_within_their_limits(
     count: int, shortest: int, more: int, sigma: float, seed: int
@@ -23,6 +24,7 @@ def test_lengths_are_within_their_limits(
     assert all(shortest <= length <= shortest + more for length in lengths)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(), st.integers())
 def test_a_seed_decides_the_order_and_nothing_else(count: int, one: int, other: int) -> None:
     assert tail(count, one) == tail(count, one)

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdtest.environment.load import ClientThresholds
@@ -63,14 +63,14 @@ def seen(
             )
             for rank in range(ranks)
         ]
-        series.looks.append(Look(asked_s=at_s, seen_s=at_s + 0.01, readings=readings))
+        series.looks.append(Look(due_s=at_s, asked_s=at_s, seen_s=at_s + 0.01, readings=readings))
     return series
 
 
-def spread(scheduler: Scheduler, seed: int, ranks: int = 4, **settings: float) -> KvSpread:
+def spread(scheduler: Scheduler, seed: int, ranks: int = 4, **looked: float) -> KvSpread:
     requests = stays(seed)
     dealt = scheduler(requests, ranks, random.Random(f"{seed}"))  # noqa: S311 - reproducible on purpose
-    found = kv_spread(seen(requests, dealt, ranks, **settings), requests, block_size=BLOCK, limits=LIMITS)
+    found = kv_spread(seen(requests, dealt, ranks, **looked), requests, block_size=BLOCK, limits=LIMITS)
     assert found is not None
     return found
 
@@ -172,6 +172,7 @@ def test_there_is_nothing_to_spread_over_one_rank_or_without_looks() -> None:
     assert kv_spread(seen(requests, [0] * 100, 4), [], block_size=BLOCK, limits=LIMITS) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.floats(0, 1e6), min_size=3, max_size=3), max_size=20))
 def test_unevenness_and_imbalance_are_within_their_bounds(rows: list[list[float]]) -> None:
     assert unevenness(rows) >= 0
@@ -184,6 +185,7 @@ def test_busy_looks_count_for_more_than_empty_ones() -> None:
     assert imbalance([]) == 1.0
 
 
+@settings(deadline=None)
 @given(st.integers(1, 50), st.integers(1, 6), st.integers())
 def test_by_count_no_rank_is_ever_two_ahead(requests: int, ranks: int, seed: int) -> None:
     dealt = by_count(requests, ranks, random.Random(seed))  # noqa: S311 - reproducible on purpose

@@ -16,8 +16,8 @@ from pdtest.telemetry.source import RankReading
 #: As vLLM 0.32 writes them (v1/metrics/loggers.py): parts in between come and go.
 PLAIN = (
     "(APIServer pid=7) INFO 08-22 12:00:01 [loggers.py:259] Engine 000: Avg prompt throughput: 12.0 "
-    "tokens/s, Avg generation throughput: 80.5 tokens/s, Running: 4 reqs, Waiting: 1 reqs, NPU KV cache usage: "
-    "12.5%, Prefix cache hit rate: 0.0%, External prefix cache hit rate: 99.0%\n"
+    "tokens/s, Avg generation throughput: 80.5 tokens/s, Running: 4 reqs, Waiting: 1 reqs, NPU KV cache "
+    "usage: 12.5%, Prefix cache hit rate: 0.0%, External prefix cache hit rate: 99.0%\n"
 )
 FULL = (
     "INFO 08-22 12:00:01 [loggers.py:259] Engine 011: Avg prompt throughput: 0.0 tokens/s, Avg generation "

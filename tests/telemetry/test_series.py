@@ -15,7 +15,10 @@ def reading(rank: str, tokens: float) -> RankReading:
 def series(*looks: tuple[float, float, Sequence[RankReading]]) -> Series:
     return Series(
         source="s",
-        looks=[Look(asked_s=asked, seen_s=seen, readings=readings) for asked, seen, readings in looks],
+        looks=[
+            Look(due_s=asked - 0.01, asked_s=asked, seen_s=seen, readings=readings)
+            for asked, seen, readings in looks
+        ],
     )
 
 
@@ -58,3 +61,8 @@ def test_the_newest_are_oldest_just_before_others_come(
 ) -> None:
     one = series(*[(asked, seen, [A0]) for asked, seen in asked_and_seen])
     assert one.oldest_s(*span) == pytest.approx(age)
+
+
+def test_who_looks_late_is_told() -> None:
+    assert series((1.0, 1.1, [A0])).late_s == pytest.approx(0.01)
+    assert series().late_s == 0.0
