@@ -46,7 +46,7 @@ class Series:
     def states(self, begin_s: float, end_s: float) -> list[tuple[float, Mapping[str, RankReading]]]:
         """How all ranks were at each look of a span; one is as it last said, and left out before it did."""
         known: dict[str, RankReading] = {}
-        states = []
+        states: list[tuple[float, Mapping[str, RankReading]]] = []
         for look in self.looks:
             known |= {reading.rank: reading for reading in look.readings}
             if begin_s <= look.seen_s <= end_s:
