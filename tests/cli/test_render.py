@@ -23,7 +23,7 @@ ENVIRONMENTS = sorted(
 )
 
 
-def render(*arguments: str | Path, code: int = 0, root: Path = ROOT) -> str:
+def render(*arguments: str | Path | int, code: int = 0, root: Path = ROOT) -> str:
     command = ["env", "render", "--rootdir", str(root), *map(str, arguments)]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == code, result.output
@@ -127,7 +127,7 @@ def made_up(root: Path, **members: Any) -> Path:
 
 
 def test_settings_that_do_not_fit_are_told_for_all_members_at_once(tmp_path: Path) -> None:
-    empty = {"options": {"argv": []}}
+    empty: dict[str, Any] = {"options": {"argv": []}}
     root = made_up(tmp_path, prefill=empty, decode=empty)
     told = render("mine", "-o", tmp_path / "out", code=1, root=root)
     assert "member 'prefill' has no command to run" in told

@@ -39,7 +39,12 @@ def metrics(*, block: int = BLOCK, received: int = 0, connector: str = NIXL, bor
 def engine(name: str, url: str = "", claims: Mapping[str, Any] | None = None, **told: Any) -> Attached:
     """One that is as claimed, but for what is ``told``."""
     card = Card(name=NAME, max_model_len=ENVIRONMENT.model.max_model_len, root=None)
-    looks = {"cards": (card,), "version": "0.32.0", "metrics": metrics(), "setup": None} | told
+    looks: dict[str, Any] = {
+        "cards": (card,),
+        "version": "0.32.0",
+        "metrics": metrics(),
+        "setup": None,
+    } | told
     return Attached(
         name=name,
         role=Role(name.partition("-")[0]),

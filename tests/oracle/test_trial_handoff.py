@@ -39,11 +39,13 @@ COMPUTED = counting(computed=LENGTH)
 
 
 def prefill(name: str = "prefill", **settings: Any) -> FakeEngine:
-    return FakeEngine(name, **{"counts": (ZERO,), "on_generate": COMPUTED} | settings)
+    defaults: dict[str, Any] = {"counts": (ZERO,), "on_generate": COMPUTED}
+    return FakeEngine(name, **defaults | settings)
 
 
 def decode(name: str = "decode", **settings: Any) -> FakeEngine:
-    return FakeEngine(name, **{"counts": (ZERO,), "on_generate": MOVED} | settings)
+    defaults: dict[str, Any] = {"counts": (ZERO,), "on_generate": MOVED}
+    return FakeEngine(name, **defaults | settings)
 
 
 #: What prefill answers, as NIXL has it.
