@@ -67,10 +67,13 @@ def seen(
     return series
 
 
-def spread(scheduler: Scheduler, seed: int, ranks: int = 4, **looked: float) -> KvSpread:
+def spread(
+    scheduler: Scheduler, seed: int, ranks: int = 4, *, every_s: float = 0.25, told: bool = True
+) -> KvSpread:
     requests = stays(seed)
     dealt = scheduler(requests, ranks, random.Random(f"{seed}"))  # noqa: S311 - reproducible on purpose
-    found = kv_spread(seen(requests, dealt, ranks, **looked), requests, block_size=BLOCK, limits=LIMITS)
+    series = seen(requests, dealt, ranks, every_s=every_s, told=told)
+    found = kv_spread(series, requests, block_size=BLOCK, limits=LIMITS)
     assert found is not None
     return found
 

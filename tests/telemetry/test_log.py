@@ -22,7 +22,7 @@ PLAIN = (
 FULL = (
     "INFO 08-22 12:00:01 [loggers.py:259] Engine 011: Avg prompt throughput: 0.0 tokens/s, Avg generation "
     "throughput: 8.0 tokens/s, Running: 0 reqs, Waiting: 3 reqs, Deferred: 2 reqs, KV fetch: 1 waiting to "
-    "start, 1 in progress, 0 completed waiting, Preemptions: 1, GPU KV cache usage: 0.3%\n"
+    "start, 1 in progress, 0 completed waiting, Preemptions: 1, GPU KV cache usage: 25.0%\n"
 )
 
 
@@ -40,7 +40,7 @@ async def test_vllms_lines_tell_usage_and_requests_of_each_rank(tmp_path: Path) 
     with following(log, capacity={"0": 8000}) as source:
         assert await source.read() == [
             RankReading(rank="0", usage=0.125, tokens=1000.0, running=4, waiting=1),
-            RankReading(rank="11", usage=pytest.approx(0.003), tokens=None, running=0, waiting=3),
+            RankReading(rank="11", usage=0.25, tokens=None, running=0, waiting=3),
         ]
 
 
