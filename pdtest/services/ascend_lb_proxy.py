@@ -9,19 +9,12 @@ load_balance_proxy_layerwise_server_example.py (main of August 2026). Both take 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
-from pydantic import BaseModel, Field
-
-from pdtest.environment.schema import Member
-from pdtest.services.arguments import flags
 from pdtest.services.diagnoses import COMMON, diagnosis
 from pdtest.services.errors import RenderError
-from pdtest.services.references import resolved
-from pdtest.services.script_proxy import SCRIPT_LOG, ScriptProxyOptions, script_command
-from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
-from pdtest.services.toy_proxy import PAIRED_LISTS, instance_lists
+from pdtest.services.service import Command, Diagnosis, Placement, Stage
+from pdtest.services.toy_proxy import ToyProxyService
 
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::", "0:0:0:0:0:0:0:0"})  # noqa: S104 - refused, not bound
 
@@ -47,44 +40,22 @@ ASCEND_PROXY: tuple[Diagnosis, ...] = (
 )
 
 
-class AscendProxyOptions(ScriptProxyOptions):
-    """Options of both proxies."""
-
-    ready_path: str = Field(default="/healthcheck", description="path that answers 200 when it serves")
-
-
-class AscendLbProxyService:
+class AscendLbProxyService(ToyProxyService):
     """Prefill first, the least loaded instance of each side.
 
     `/v1/models` and `/reset_prefix_cache` go on to the instances, `/instances/add` and `/instances/remove`
     change them. It answers 200 before it knows what decode says; decode's errors become an empty body.
+    `/healthcheck`, its probe, does not ask the instances.
     """
 
     name = "ascend-lb-proxy"
-    options_type: type[BaseModel] = AscendProxyOptions
-    log_files: tuple[str, ...] = ()
-    log_rules: LogRules = SCRIPT_LOG
     stages: tuple[Stage, ...] = (
         Stage(
             pattern=re.compile(r"Started parent process|Waiting for application startup"), doing="starting"
         ),
-        Stage(pattern=re.compile(r"Initialized \d+ prefill clients"), doing="answering"),
+        *ToyProxyService.stages,
     )
     diagnoses: tuple[Diagnosis, ...] = (*ASCEND_PROXY, *COMMON)
-
-    def ports(self, member: Member) -> Mapping[str, int]:
-        """The http port, and whatever the member names."""
-        return {"http": 1} | dict.fromkeys(member.ports, 1)
-
-    def render(self, placement: Placement) -> Command:
-        """The script with all prefill and decode members as paired lists."""
-        return script_command(
-            placement, _options(placement), flags(instance_lists(placement)), owned=PAIRED_LISTS
-        )
-
-    def probe(self, placement: Placement) -> Probe:
-        """`/healthcheck`; it does not ask the instances."""
-        return Probe(url=placement.url + _options(placement).ready_path)
 
 
 class AscendLayerwiseProxyService(AscendLbProxyService):
@@ -102,7 +73,3 @@ class AscendLayerwiseProxyService(AscendLbProxyService):
                 seen=placement.address,
             )
         return super().render(placement)
-
-
-def _options(placement: Placement) -> AscendProxyOptions:
-    return AscendProxyOptions.model_validate(resolved(placement.member.options, placement))

@@ -10,12 +10,18 @@ from pydantic_core import PydanticCustomError
 from pdtest.services.mmc_settings import LogLevel, Size, Url, between, size_in_bytes
 from pdtest.services.mmc_tls import ConfigStoreTls, HcomTls, MetaTls
 
+#: The first two are of the first releases: a pool in device memory, and one in DRAM. The rest is of 1.3.0.
 Protocol = Literal[
-    # Of the first releases: a pool in device memory, and one in DRAM.
-    *("sdma", "roce"),
-    # Of 1.3.0.
-    *("device_sdma", "device_rdma", "device_urma", "device_uboe"),
-    *("host_rdma", "host_urma", "host_tcp", "host_shm"),
+    "sdma",
+    "roce",
+    "device_sdma",
+    "device_rdma",
+    "device_urma",
+    "device_uboe",
+    "host_rdma",
+    "host_urma",
+    "host_tcp",
+    "host_shm",
 ]
 
 #: Protocols that move data of a pool in DRAM only.
@@ -105,7 +111,7 @@ class LocalSettings(MetaTls, ConfigStoreTls, HcomTls):
         if in_dram == in_hbm:
             raise PydanticCustomError(
                 "pools",
-                "one pool: this or ock.mmc.local_service.dram.size, which is {dram}; the other 0",
+                "one pool: ock.mmc.local_service.hbm.size, or dram.size, which is {dram}; the other 0",
                 {"dram": dram},
             )
         if in_hbm and protocol in _OF_DRAM:

@@ -97,8 +97,9 @@ class MmcSettings(BaseModel):
     tls: ClassVar[tuple[str, ...]] = ()
 
     def values(self) -> dict[str, Any]:
-        """By memcache's key, in the order of the fields. What is not set is left to memcache."""
-        return self.model_dump(by_alias=True, exclude_none=True)
+        """By memcache's key, TLS at the end. What is not set is left to memcache."""
+        values = self.model_dump(by_alias=True, exclude_none=True)
+        return dict(sorted(values.items(), key=lambda pair: ".tls." in pair[0]))
 
     def missing_files(self) -> Iterator[tuple[str, str]]:
         """The keys of families that are enabled whose file is absent, and what they say ('' for nothing)."""

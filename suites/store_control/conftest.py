@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Skip what has no meta service to look at, before a cluster is started for it."""
     for item in items:
         if isinstance(item, pytest.Function) and item.path.parent == _HERE and hasattr(item, "callspec"):
-            environment = config.stash[SELECTION].environment(item.callspec.params["cluster"])
+            environment = config.stash[SELECTION].environment(str(item.callspec.params["cluster"]))
             if meta_service_of(environment) is None:
                 reason = f"{environment.name} has no {MmcMetaService.name}"
                 item.add_marker(pytest.mark.skip(reason=reason))

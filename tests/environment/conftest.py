@@ -3,9 +3,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pdtest.environment.finding import EnvironmentInvalid, Finding
 from pdtest.environment.loading import load
@@ -48,6 +49,8 @@ class EngineOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     threads: int = 1
+    #: Keys of a program's own file have dots.
+    level: Literal["low", "high"] = Field(default="low", alias="ock.mmc.level")
 
 
 @pytest.fixture

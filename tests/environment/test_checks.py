@@ -181,6 +181,15 @@ def test_references_in_the_connectors_config_are_checked_too(findings: Findings)
     assert finding.key == "connector.config.a"
 
 
+def test_keys_with_dots_are_named_whole(findings: Findings) -> None:
+    [finding] = findings("devices: [0]", "options: {ock.mmc.level: loud}")
+    assert finding.summary == "'ock.mmc.level' cannot be 'loud'"
+    assert finding.key == "members.prefill.options.ock.mmc.level"
+    [finding] = findings("devices: [0]", "options: {ock.mmc.levle: low}")
+    assert finding.expected == "one of ock.mmc.level, threads"
+    assert finding.next_step == "did you mean 'ock.mmc.level'?"
+
+
 def test_an_option_may_be_a_reference_until_it_is_rendered(findings: Findings) -> None:
     assert findings("devices: [0]", 'options: {threads: "${self.ports.http}"}') == ()
 

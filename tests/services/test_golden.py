@@ -53,7 +53,8 @@ def readable(command: Command) -> dict[str, Any]:
     """Flags in lines of their own; the interpreter and where programs are installed left out."""
     program, *arguments = command.argv
     lines = [["python" if program == sys.executable else Path(program).name]]
-    for argument in arguments:
+    # In a shell that sources something first, the interpreter comes later.
+    for argument in ("python" if argument == sys.executable else argument for argument in arguments):
         if argument.startswith("-"):
             lines.append([argument])
         else:
