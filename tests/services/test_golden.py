@@ -15,6 +15,8 @@ import pytest
 import yaml
 
 from pdtest.environment.loading import load
+from pdtest.environment.schema import Environment
+from pdtest.launch.registry import launchers
 from pdtest.services.registry import services
 from pdtest.services.service import Command
 
@@ -34,10 +36,7 @@ FILES = [
 def test_the_members_of_an_environment_are_started_with_exactly_this(file: Path) -> None:
     models = {"PDTEST_MODEL": "/models/tiny", "PDTEST_EMBEDDED_MODEL": "/models/embedded"}
     environment = load(file, variables=models)
-    commands = {
-        name: readable(services()[member.service].render(placed(environment, name, services())))
-        for name, member in environment.members.items()
-    }
+    commands = {name: started_or_attached(environment, name) for name in environment.members}
     golden = GOLDEN / file.name
     if os.environ.get("PDTEST_WRITE_GOLDEN"):
         golden.write_text(yaml.safe_dump(commands, sort_keys=False, width=110), encoding="utf-8")
@@ -47,6 +46,15 @@ def test_the_members_of_an_environment_are_started_with_exactly_this(file: Path)
 
 def test_every_golden_file_belongs_to_an_environment() -> None:
     assert {file.name for file in GOLDEN.iterdir()} <= {file.name for file in FILES}
+
+
+def started_or_attached(environment: Environment, name: str) -> dict[str, Any]:
+    """What starts a member; of one that runs already, where it is asked whether it serves."""
+    service, placement = services()[environment.members[name].service], placed(environment, name, services())
+    if launchers()[placement.member.launcher].starts:
+        return readable(service.render(placement))
+    probe = service.probe(placement)
+    return {"attached": placement.url, "probe": probe.url, "accept": sorted(probe.accept)}
 
 
 def readable(command: Command) -> dict[str, Any]:
