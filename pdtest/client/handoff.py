@@ -168,6 +168,16 @@ class HandoffRunner:
         journey = _Journey(self, request, new_request_id(), None)
         return await journey.to_prefill()
 
+    async def decode_only(self, request: Request, params: Params) -> Handoff:
+        """The leg to decode, with parameters that were got before."""
+        journey = _Journey(self, request, new_request_id(), None)
+        try:
+            await journey.to_decode(params)
+        finally:
+            handoff = journey.record(Route.CLIENT)
+            self._tell(handoff)
+        return handoff
+
     def _tell(self, handoff: Handoff) -> None:
         if self.on_event is not None:
             members = (self.prefill, self.decode, self.proxy)
@@ -207,6 +217,10 @@ class _Journey:
         introduced = await self._introduced(prefill)
         known = answer.kv_transfer_params if introduced is None else {**(sent or {}), **introduced}
         return self._contract.params_for_decode(known)
+
+    async def to_decode(self, params: Params) -> None:
+        _, decode = self._meet()
+        self._conclude(await self._hop("decode", decode, self._request, params))
 
     def _meet(self) -> tuple[Endpoint, Endpoint]:
         """Both engines, and the request's id made for the two."""

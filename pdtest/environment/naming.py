@@ -8,7 +8,7 @@ from pdtest.environment.checks import Subject
 from pdtest.environment.finding import Finding
 from pdtest.environment.interpolate import references
 from pdtest.environment.nearest import suggestion
-from pdtest.environment.scenarios import SCENARIOS
+from pdtest.environment.scenarios import OTHERS, SCENARIOS
 from pdtest.environment.validation import validate
 
 
@@ -75,9 +75,10 @@ def links(subject: Subject) -> Iterator[Finding]:
 
 def scenarios(subject: Subject) -> Iterator[Finding]:
     """Outcomes are declared for scenarios that there are."""
+    known = {*SCENARIOS, *OTHERS}
     for name in subject.environment.recovery:
-        if name not in SCENARIOS:
-            yield subject.unknown(("recovery", name), "scenario", name, SCENARIOS)
+        if name not in known:
+            yield subject.unknown(("recovery", name), "scenario", name, known)
 
 
 def dangling(subject: Subject) -> Iterator[Finding]:

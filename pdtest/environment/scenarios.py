@@ -59,5 +59,13 @@ def _all() -> Iterator[Scenario]:
         yield Scenario(who=Who.LINK, how=how, when=Phase.TRANSFER)
 
 
+#: What else may come out in one way or another, and is no matter of who and when.
+OTHERS: Mapping[str, str] = {
+    "late-decode": "decode asks for blocks whose lease is about to end",
+    "lost-lease": "decode asks for blocks whose lease has ended, and that others have taken over",
+    "stale-engine": "decode asks for blocks of an engine that was started again since",
+    "burst": "more requests at once than there are blocks for",
+}
+
 #: By name, as ``prefill-killed-in-transfer``.
 SCENARIOS: Mapping[str, Scenario] = {str(scenario): scenario for scenario in _all()}

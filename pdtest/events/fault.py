@@ -37,7 +37,7 @@ class FaultLifted(Event):
 
 
 class Recovered(Event):
-    """The service answers rightly again, ``took_s`` after the fault was lifted, at the last of ``attempts``."""
+    """The service answers rightly again, ``took_s`` after mending began, at the last attempt."""
 
     scenario: str
     test: str

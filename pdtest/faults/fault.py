@@ -63,6 +63,11 @@ class Fault(Protocol):
         ...
 
     @property
+    def members(self) -> frozenset[str]:
+        """Requests that need none of these are unharmed."""
+        ...
+
+    @property
     def aftermath(self) -> Aftermath:
         """What may come of it."""
         ...
@@ -82,12 +87,11 @@ class Fault(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """A fault that is in effect. ``armed_at`` and ``verified_at`` are `time.perf_counter`'s."""
+    """A fault that is in effect: since ``in_effect_at`` at the latest, by `time.perf_counter`."""
 
     fault: Fault
     what: str
-    armed_at: float
-    verified_at: float
+    in_effect_at: float
 
 
 @asynccontextmanager
@@ -103,11 +107,11 @@ async def inflicted(
     armed_at = time.perf_counter()
     try:
         await fault.arm()
+        in_effect_at = time.perf_counter()
         say(FaultArmed(**names))
         what = await fault.verify()
-        verified_at = time.perf_counter()
-        say(FaultVerified(**names, seen=what, after_s=verified_at - armed_at))
-        yield Seen(fault=fault, what=what, armed_at=armed_at, verified_at=verified_at)
+        say(FaultVerified(**names, seen=what, after_s=time.perf_counter() - armed_at))
+        yield Seen(fault=fault, what=what, in_effect_at=in_effect_at)
     finally:
         await to_its_end(fault.lift())
         say(FaultLifted(**names, lasted_s=time.perf_counter() - armed_at))

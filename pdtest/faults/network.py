@@ -35,6 +35,11 @@ class LinkFault:
         """As ``decode -> prefill:side_channel``."""
         return self.link.name
 
+    @property
+    def members(self) -> frozenset[str]:
+        """Who is reached by it."""
+        return frozenset({self.link.target})
+
     async def arm(self) -> None:
         """Change the link."""
         await self._become(self.condition)

@@ -29,6 +29,7 @@ class ProcessFault(ABC):
 
     def __init__(self, cluster: Cluster, member: str, *, part: str | None = None) -> None:
         self.target = member if part is None else f"{member}/{part}"
+        self.members = frozenset({member})
         self._cluster = cluster
         self._member = member
         self._part = None if part is None else re.compile(part)
@@ -170,6 +171,7 @@ class Restart:
 
     def __init__(self, cluster: Cluster, member: str) -> None:
         self.target = member
+        self.members = frozenset({member})
         self._cluster = cluster
         self._before: tuple[int, int | None] = (0, None)
 

@@ -71,7 +71,12 @@ class Handoffs:
     def with_timeout(self, timeout_s: float) -> Handoffs:
         """The same, giving up on a request after ``timeout_s`` seconds."""
         engines = {name: replace(endpoint, timeout_s=timeout_s) for name, endpoint in self.engines.items()}
-        return replace(self, engines=engines)
+        proxy = self.proxy and replace(self.proxy, timeout_s=timeout_s)
+        return replace(self, engines=engines, proxy=proxy)
+
+    def over(self, *names: str) -> Handoffs:
+        """The same, over these engines only."""
+        return replace(self, engines={name: self.engines[name] for name in names})
 
     async def settle(
         self, before: Reading, handoffs: Sequence[Handoff], cached: int | Sequence[int] = 0
@@ -95,6 +100,12 @@ class Handoffs:
     async def prefill_only(self, request: Request) -> Params | None:
         """The first leg alone: what decode would be told. Prefill holds the blocks until it gives up."""
         return await self._runner(Route.CLIENT).prefill_only(request)
+
+    async def decode_only(self, request: Request, params: Params) -> Handoff:
+        """The second leg alone, with what `prefill_only` gave."""
+        handoff = await self._runner(Route.CLIENT).decode_only(request, params)
+        self.witness(handoff)
+        return handoff
 
     def claim(self, handoffs: Sequence[Handoff], cached: int | Sequence[int] = 0) -> Claim:
         """What the counters must show after ``handoffs``."""

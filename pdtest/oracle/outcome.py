@@ -1,4 +1,4 @@
-"""How a request ended whose parameters were falsified."""
+"""How a request ended whose parameters were falsified, or under which something broke."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ async def outcome_of(handoff: Handoff, oracle: Oracle, decode: Endpoint, alive: 
     gone = await _death(decode, alive)
     if gone is not None:
         return Ended(outcome=Outcome.DIES, because=gone)
+    return await ended(handoff, oracle)
+
+
+async def ended(handoff: Handoff, oracle: Oracle) -> Ended:
+    """How a handoff ended, whatever became of the members."""
     if handoff.answer is None:
         kind = Outcome.HANG if isinstance(handoff.error, RequestTimedOut) else Outcome.ERROR
         return Ended(outcome=kind, because=str(handoff.error))
@@ -44,7 +49,7 @@ async def outcome_of(handoff: Handoff, oracle: Oracle, decode: Endpoint, alive: 
 
 
 def permitted(name: str, ended: Ended, allowed: frozenset[Outcome]) -> Finding:
-    """Whether the environment allows that outcome for the tamper ``name``."""
+    """Whether the environment allows that outcome for the tamper or scenario ``name``."""
     ruling = Ruling.PASS if ended.outcome in allowed else Ruling.FAIL
     expected = " or ".join(sorted(allowed))
     return Finding(

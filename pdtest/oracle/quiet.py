@@ -68,7 +68,7 @@ async def seek_quiet(
 
 async def _metrics(endpoint: Endpoint) -> Metrics | None:
     try:
-        return await endpoint.metrics()
+        return await endpoint.metrics(_KV_USAGE, _RUNNING, _WAITING)
     except RequestFailed:
         return None
 

@@ -10,8 +10,9 @@ from _pytest.terminal import TerminalReporter
 
 from pdtest.cluster.incident import MemberIncident, died_later
 from pdtest.plugin import outcomes
-from pdtest.plugin.errors import UnexpectedLogErrors
 from pdtest.plugin.client_load import client_load
+from pdtest.plugin.disruption import drill, inflict, renewed
+from pdtest.plugin.errors import UnexpectedLogErrors
 from pdtest.plugin.fixtures import (
     asked,
     bounds,
@@ -52,12 +53,14 @@ __all__ = [
     "colocated",
     "contract",
     "decode",
+    "drill",
     "endpoints",
     "engines",
     "environment",
     "gallery",
     "handoff",
     "http",
+    "inflict",
     "judge",
     "oracle",
     "pdtest_record",
@@ -65,6 +68,7 @@ __all__ = [
     "prompts",
     "proxy",
     "quiet",
+    "renewed",
     "rule",
     "store",
 ]
@@ -168,6 +172,9 @@ def pytest_runtest_makereport(
             if not isinstance(call.excinfo and call.excinfo.value, MemberIncident)
         ]
         report.sections.append(("pdtest", failure.write(item.config.stash[RUN].directory)))
+        if not hasattr(report, "wasxfail"):
+            shown = item.config.stash[RUN].explain(item, record)
+            report.sections += [("x-ray", shown)] if shown else []
     return report
 
 
@@ -183,6 +190,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     outcomes.summarize(terminalreporter, config.stash[SELECTION])
     if RUN in config.stash:
         run = config.stash[RUN]
+        outcomes.summarize_recoveries(terminalreporter, run.recoveries)
         outcomes.summarize_attached(terminalreporter, run.surveys)
         terminalreporter.line(f"pdtest: seed {run.seed}, run directory {run.directory}")
 

@@ -20,6 +20,7 @@ _OWN = (
     f"{DISRUPTIVE}: members may die or log errors in this test; dead ones are started again for the next",
     f"{ASKS}(requests=f): what the test will ask, f(prompts, bounds) -> list; the fixture `asked` gives it",
     "nightly: too long for every push",
+    "recovery: breaks something, and sees to it that the service comes back",
 )
 
 

@@ -12,6 +12,8 @@ from _pytest.terminal import TerminalReporter
 
 from pdtest.cluster.incident import MemberIncident
 from pdtest.errors import PdtestError
+from pdtest.events.fault import Recovered
+from pdtest.faults.fault import Unverified
 from pdtest.oracle.errors import Inconclusive
 from pdtest.plugin.attached import Survey
 from pdtest.plugin.errors import HistoryViolated, UnexpectedLogErrors, Unschedulable
@@ -41,7 +43,7 @@ class _Message(TerminalRepr):
 def classify(config: pytest.Config, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Note on the report which of the two it is, and make it count as it should."""
     error = call.excinfo.value if call.excinfo else None
-    if isinstance(error, Inconclusive) and not hasattr(report, "wasxfail"):
+    if isinstance(error, Inconclusive | Unverified) and not hasattr(report, "wasxfail"):
         report.pdtest_outcome = INCONCLUSIVE  # type: ignore[attr-defined]
         # A failure to everyone who only knows pytest's outcomes: JUnit, xdist, the exit code.
         report.outcome = "passed" if config.getoption("allow_inconclusive") else "failed"
@@ -79,6 +81,16 @@ def summarize(reporter: TerminalReporter, selection: Selection) -> None:
         for name in selection.names:
             for reason in selection.unschedulable(name):
                 reporter.line(f"{name}: {reason}")
+
+
+def summarize_recoveries(reporter: TerminalReporter, recoveries: Sequence[Recovered]) -> None:
+    """How long the service took to answer rightly again, per scenario, slowest first."""
+    if not recoveries:
+        return
+    reporter.section("time to recovery", bold=True)
+    for event in sorted(recoveries, key=lambda event: -event.took_s):
+        times = "" if event.attempts == 1 else f" at attempt {event.attempts}"
+        reporter.line(f"{event.took_s:7.2f} s  {event.scenario}{times}")
 
 
 def summarize_attached(reporter: TerminalReporter, surveys: Sequence[Survey]) -> None:

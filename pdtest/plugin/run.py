@@ -19,6 +19,7 @@ from pdtest.environment.loading import dump_resolved
 from pdtest.environment.schema import Environment, ReferenceKind
 from pdtest.errors import PdtestError
 from pdtest.events import Journal, MemberStarting, read
+from pdtest.events.fault import Recovered
 from pdtest.events.record import Event
 from pdtest.history import History, check, smallest
 from pdtest.launch.registry import launchers
@@ -27,9 +28,11 @@ from pdtest.oracle.gallery import Gallery
 from pdtest.oracle.verdict import Verdict
 from pdtest.plugin.attached import Survey
 from pdtest.plugin.errors import ClusterUnavailable, HistoryViolated, Unschedulable
+from pdtest.plugin.record import TestRecord
 from pdtest.plugin.recording import Recording
 from pdtest.plugin.selection import Selection
 from pdtest.plugin.terminal import show, start_up, streaming
+from pdtest.plugin.xray import Radiograph
 from pdtest.report.timeline import timeline
 from pdtest.services.registry import services
 
@@ -60,6 +63,10 @@ class Run:
         self.galleries: dict[tuple[str, ...], Gallery] = {}
         #: Of the environments with members that run already.
         self.surveys: list[Survey] = []
+        #: What was broken and came back.
+        self.recoveries: list[Recovered] = []
+        #: X-rays, by environment.
+        self.radiographs: dict[str, Radiograph] = {}
         #: Colocated answers of this run, by environment and request digest.
         self.answers: dict[str, dict[str, Answer]] = {}
         self._selection = selection
@@ -111,6 +118,16 @@ class Run:
             self._failures[cluster.environment.name] = error
             raise
 
+    def explain(self, item: pytest.Item, record: TestRecord) -> str | None:
+        """What the X-ray shows of a failed test; None where it can tell nothing."""
+        environment = record.cluster.environment.name
+        try:
+            return self.radiographs[environment].explain(item, record, self.tell)
+        except PdtestError as error:
+            # Engines that do not come up with a probe do not come up for the next test either.
+            self._failures[environment] = error
+            return f"engines did not start with their X-ray on:\n{error}"
+
     def tell(self, event: Event) -> None:
         """Append to events.jsonl."""
         self.journal.append(event)
@@ -160,6 +177,7 @@ class Run:
             journal=self.journal,
             owner=self.id,
         )
+        self.radiographs[environment.name] = Radiograph.of(cluster, self.config)
         with ExitStack() as stack:
             stack.enter_context(streaming(self.config, cluster))
             try:

@@ -16,6 +16,7 @@ from pdtest.cluster.vocabulary import vocabulary
 from pdtest.environment.catalogue import Catalogue, default_directories
 from pdtest.environment.schema import Environment, ReferenceKind, Role
 from pdtest.errors import PdtestError
+from pdtest.faults.cases import cases_of
 from pdtest.plugin.markexpr import asked_for
 from pdtest.services.pool import PoolService
 from pdtest.services.registry import services
@@ -42,7 +43,7 @@ def _tampers(environment: Environment) -> Sequence[str]:
     return [tamper.name for tamper in contract_for(environment.connector.contract).tampers]
 
 
-AXES: dict[str, Axis] = {"route": _routes, "tamper": _tampers}
+AXES: dict[str, Axis] = {"case": cases_of, "route": _routes, "tamper": _tampers}
 
 
 #: Fixtures that make sense only where there are engines, and those only where there is a store.
