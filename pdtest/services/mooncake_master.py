@@ -166,9 +166,9 @@ def _promises(args: Mapping[str, Any], member: str) -> Promises:
     """Of version 0.3.13, at the flags' defaults where the member sets none.
 
     One pass of eviction takes at least ``eviction_ratio`` of the objects (EvictionThreadFunc in
-    master_service.cpp; it looks every 10 ms). A put whose key is on its way in already answers OK and stores
-    nothing. A put that does not fit asks for a pass, whatever the usage (need_mem_eviction_). What is known of
-    objects is in the master's memory: a new one knows none (without snapshots).
+    master_service.cpp; it looks every 10 ms). A put that does not fit asks for a pass, whatever the usage
+    (need_mem_eviction_). A put whose key is on its way in already answers OK and stores nothing. What is
+    known of objects is in the master's memory: a new one knows none (without snapshots).
     """
     known = {name.replace("-", "_"): value for name, value in args.items()}
     high = float(known.get("eviction_high_watermark_ratio", 0.9))

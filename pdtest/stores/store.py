@@ -139,7 +139,7 @@ class Store:
         )
 
     async def reads(self, holds: Callable[[Reading], bool], within_s: float) -> Reading:
-        """The first reading that ``holds``, or the last one when ``within_s`` seconds (and slack) are over."""
+        """The first reading that ``holds``, or the last one after ``within_s`` seconds and some slack."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within_s + SLACK_S
         while True:
@@ -190,7 +190,7 @@ class Store:
         if after.capacity > before.capacity:
             raise NotQuiet(
                 f"'{self.member}' still counts the memory of {len(self._clients)} clients that are gone",
-                expected=f"{before.capacity} bytes of capacity within {within_s:g} s ({SLACK_S:g} s of slack)",
+                expected=f"{before.capacity} bytes of capacity within {within_s:g} s and {SLACK_S:g} s",
                 seen=f"{after.capacity} bytes of capacity, {after.objects} objects",
                 where=self.gauges.url,
             )

@@ -9,6 +9,8 @@ from functools import cached_property
 
 #: Every page begins with what it is a page of.
 _PAGE = 4096
+#: There is no room for a page's beginning in less: then it is a hash, which differs at least.
+_SHORT = 128
 _HEADER = re.compile(rb"<([^<>|]*)\|([^<>|]*)\|(\d+)>")
 
 
@@ -24,6 +26,8 @@ class Value:
     def content(self) -> bytes:
         """The bytes, the same for the same key, nonce and size."""
         body = hashlib.shake_256(f"{self.key}|{self.nonce}".encode()).digest(_PAGE)
+        if self.size <= _SHORT:
+            return body[: self.size]
         pages = (self._page(index, body) for index in range(-(-self.size // _PAGE)))
         return b"".join(pages)[: self.size]
 

@@ -58,7 +58,7 @@ async def test_what_was_evicted_is_absent_for_all(store: Store) -> None:
 
 
 async def test_a_lease_protects_from_eviction(store: Store) -> None:
-    """Between 'it exists' and the get an engine counts on it: what was asked for stays while its lease runs."""
+    """Between 'it exists' and the get an engine counts on it: it stays while its lease runs."""
     client = await store.client()
     capacity = (await store.reading()).capacity
     size = capacity // FILL - 4 * KIB

@@ -45,7 +45,7 @@ class EmbeddedBackend:
         misses: _Refusals = [None if content is not None else ["absent", 0, "a miss"] for content in contents]
         return misses, [content or b"" for content in contents]
 
-    def exists(self, keys: list[str]) -> list[bool] | _Refusals:
+    def exists(self, keys: list[str]) -> Sequence[bool | list[Any]]:
         """Whether complete objects are there, or why that cannot be told."""
         try:
             return self._run(self._client.exists_many(keys))
