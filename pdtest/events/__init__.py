@@ -1,7 +1,7 @@
 """Typed records of everything that happens in a run."""
 
-from pdtest.events.fault import FaultArmed, FaultLifted, FaultVerified, Recovered
 from pdtest.events.attached import DriftSeen, MemberSurveyed
+from pdtest.events.fault import FaultArmed, FaultLifted, FaultVerified, Recovered
 from pdtest.events.handoff import (
     HandoffFinished,
     HopRecord,
@@ -23,6 +23,7 @@ from pdtest.events.member import (
 from pdtest.events.quiet import QuietSought
 from pdtest.events.record import Event, UnknownEvent, from_json
 from pdtest.events.verdict import VerdictReached
+from pdtest.events.xray import XrayTaken
 
 __all__ = [
     "DriftSeen",
@@ -49,6 +50,7 @@ __all__ = [
     "RequestSent",
     "UnknownEvent",
     "VerdictReached",
+    "XrayTaken",
     "from_json",
     "read",
 ]

@@ -32,6 +32,8 @@ class Oracle:
     block_size: int
     on_event: Callable[[Event], None] | None = None
     test: str = ""
+    #: What is to be seen of a handoff's KV.
+    xray: Callable[[Handoff], Iterable[Finding]] | None = None
 
     async def judge(self, volley: Volley, claim: str) -> Verdict:
         """The verdict on everything that can be asked about a volley."""
@@ -46,6 +48,9 @@ class Oracle:
         for parity in await asyncio.gather(*map(self.parity, volley.handoffs)):
             findings += parity
         findings += _guarded("evidence", partial(weigh, volley.window, volley.claim))
+        if self.xray is not None:
+            for handoff in volley.handoffs:
+                findings += _guarded("x-ray", partial(self.xray, handoff))
         # Where nothing has to move there is nothing to prove: a prompt that decode must compute.
         return self.reach(claim, findings, volley, needs_proof=volley.claim.demand.transferred > 0)
 

@@ -25,7 +25,7 @@ from pdtest.oracle.oracle import Oracle
 from pdtest.oracle.parity import Tolerance
 from pdtest.oracle.quiet import Quiet, seek_quiet
 from pdtest.oracle.reference import BorrowedReference, CachedReference, MemberReference, Reference
-from pdtest.oracle.verdict import Finding, Verdict, conclude
+from pdtest.oracle.verdict import Finding, Ruling, Verdict, conclude
 from pdtest.oracle.volley import Volley
 from pdtest.plugin.endpoints import endpoint_of
 from pdtest.plugin.record import TestRecord
@@ -233,12 +233,14 @@ def handoff(  # noqa: PLR0913, PLR0917 - fixtures are asked for by name
 @pytest.fixture
 def oracle(request: pytest.FixtureRequest, environment: Environment, colocated: Reference) -> Oracle:
     """Decides and does not raise: parity with the colocated reference, contract, evidence."""
+    run = current_run(request.config)
     return Oracle(
         reference=colocated,
         tolerance=Tolerance.of(environment),
         block_size=environment.model.block_size,
-        on_event=current_run(request.config).tell,
+        on_event=run.tell,
         test=request.node.nodeid,
+        xray=run.radiographs[environment.name].findings,
     )
 
 
@@ -321,6 +323,8 @@ def judge(request: pytest.FixtureRequest, oracle: Oracle, pdtest_record: TestRec
     async def verdict(volley: Volley, claim: str = "equal to colocated, with KV moved") -> Verdict:
         __tracebackhide__ = True
         reached = await oracle.judge(volley, claim)
+        if reached.ruling is Ruling.FAIL:
+            pdtest_record.suspects += volley.handoffs
         keep(run, pdtest_record, request.node.nodeid, reached)
         return enforce(reached)
 

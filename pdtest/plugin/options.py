@@ -8,6 +8,8 @@ from typing import Final
 
 import pytest
 
+from pdtest.plugin.xray import XrayMode
+
 _TAKE_PATHS: Final = frozenset({"--env", "--pdtest-dir"})
 #: Where pytest's settings may be, and how their section begins there.
 _SETTINGS: Final = {
@@ -43,6 +45,13 @@ def add_options(parser: pytest.Parser) -> None:
         "--allow-disruption",
         action="store_true",
         help="run tests marked 'disruptive' also where they may hurt members that are attached to",
+    )
+    group.addoption(
+        "--xray",
+        choices=[mode.value for mode in XrayMode],
+        default=XrayMode.AUTO.value,
+        help="hold the KV that decode received against what prefill published: on, off, or auto: engines are "
+        "restarted for it once, after the first wrong answer, and that test's requests repeated",
     )
     group.addoption(
         "--pdtest-seed",

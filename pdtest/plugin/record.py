@@ -22,10 +22,17 @@ class TestRecord:
     marks: dict[str, LogMark] = field(default_factory=dict)
     handoffs: list[Handoff] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
+    #: Of verdicts that failed.
+    suspects: list[Handoff] = field(default_factory=list)
 
     def begin(self) -> None:
         """Remember where each member's log stands."""
         self.marks = {name: member.log.mark() for name, member in self.cluster.members.items()}
+
+    @property
+    def sent(self) -> list[Handoff]:
+        """All its handoffs, also suspects that another test has sent."""
+        return list({one.request_id: one for one in (*self.handoffs, *self.suspects)}.values())
 
     def log_errors(self) -> dict[str, list[str]]:
         """Unexpected error lines since `begin`, by member; members without any are left out."""

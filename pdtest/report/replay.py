@@ -71,7 +71,7 @@ class Replay:
 
     def write(self, root: Path) -> Path:
         """Write the bodies and the script below ``root``. Returns the script's path."""
-        directory = _new_directory(root, _slug(self.test))
+        directory = _new_directory(root, slug(self.test))
         script = directory / "replay.sh"
         lines = [_HEAD.format(test=self.test.replace("\n", " ")), *self._addresses(), _FUNCTIONS]
         for number, handoff in enumerate(self.handoffs, start=1):
@@ -159,6 +159,6 @@ def _new_directory(root: Path, name: str) -> Path:
     raise AssertionError(root)
 
 
-def _slug(test: str) -> str:
+def slug(test: str) -> str:
     """A directory name for a test id: readable, and short enough for any file system."""
     return re.sub(r"[^A-Za-z0-9_.\-]+", "_", test.removeprefix("suites/")).strip("._")[:150] or "test"
