@@ -33,7 +33,8 @@ def render(  # noqa: PLR0913 - one for each option
         typer.Option("-o", "--output", metavar="DIR", help="Write scripts and config files there."),
     ] = None,
     member: Annotated[
-        list[str] | None, typer.Option("-m", "--member", help="Only this one; may be repeated.")
+        list[str] | None,
+        typer.Option("-m", "--member", metavar="MEMBER", help="Only this one; may be repeated."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs: JSON, on standard output.")] = False,
     first_port: Annotated[
@@ -44,20 +45,21 @@ def render(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Show, or write, everything that starts each member.
 
-    The complete command line, variables and config files, just as tests would have them; nothing is started,
-    and none of the programs need be installed. Ports that the file does not fix are counted up from
-    --first-port, so that the same call gives the same files. API keys are never written: the scripts
+    The complete command line, variables and config files, just as tests
+    would have them. Nothing is started; no program need be installed. Ports
+    that the file leaves open are counted up from --first-port, so that the
+    same call gives the same files. API keys are never written: the scripts
     take them from the variables that the environment file names.
 
     With [bold]--output[/] there are shell scripts, which need no pdtest:
 
-      [bold]./start-all.sh[/]           all members in the background, until they answer
+      [bold]start-all.sh[/]         all members in the background, until they answer
 
-      [bold]./stack.sh test[/]          ask the proxy for a few tokens; also status, logs, config
+      [bold]start-MEMBER.sh[/]      one member, in this terminal
 
-      [bold]./start-decode.sh[/]        one member, in this terminal
+      [bold]stack.sh COMMAND[/]     start or stop some; test, status, logs, config
 
-      [bold]./stop-all.sh[/]            end them
+      [bold]stop-all.sh[/]          end them
 
     Example: [bold]pdtest env render embedded -o /tmp/pd && /tmp/pd/start-all.sh[/]
 
