@@ -30,7 +30,7 @@ PROMISES = Promises(
 Start = Callable[..., Awaitable[StoreClient]]
 
 
-def access(url: str = "http://127.0.0.1:9", **settings: object) -> PoolAccess:
+def access(url: str, **settings: bool) -> PoolAccess:
     return PoolAccess(
         command=Agent(
             python=sys.executable, backend=BACKEND, settings=settings, env={"FOR": "agents"}
@@ -57,9 +57,9 @@ async def start(directory: Path) -> AsyncIterator[Start]:
     """Starts clients, and ends them."""
     clients: list[StoreClient] = []
 
-    async def start(*, segment_bytes: int = 1000, timeout_s: float = 20.0, **settings: object) -> StoreClient:
+    async def start(*, segment_bytes: int = 1000, timeout_s: float = 20.0, **settings: bool) -> StoreClient:
         client = await StoreClient.start(
-            access(**settings),
+            access("http://127.0.0.1:9", **settings),
             directory,
             name="one",
             segment_bytes=segment_bytes,
