@@ -53,8 +53,8 @@ class MooncakeProxyService:
     diagnoses: tuple[Diagnosis, ...] = (
         diagnosis(
             "no bootstrap server",
-            r"^(?!.*get_prefiller_info).*All connection attempts failed",
-            "the proxy reached prefill's HTTP port and not its bootstrap port, or an instance has gone",
+            r"in get_prefiller_info\b",
+            "prefill's HTTP port answered and its bootstrap port did not: the proxy asks once, and gives up",
             "set VLLM_MOONCAKE_BOOTSTRAP_PORT of each prefill to ${self.ports.bootstrap}",
         ),
         *COMMON,

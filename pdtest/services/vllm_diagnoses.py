@@ -9,8 +9,9 @@ VLLM: tuple[Diagnosis, ...] = (
     diagnosis(
         "side-channel port taken",
         r"ZMQError: Address already in use",
-        "the NIXL side channel could not listen: prefill would look healthy and every transfer would hang",
-        "set ports.side_channel to 'auto'; an instance with tensor parallel size n takes n ports from there",
+        "a port for KV (NIXL's side channel, P2P NCCL's kv_port) could not listen: the engine may look "
+        "healthy and every transfer hang",
+        "set ports.side_channel, or ports.p2p, to 'auto'; tensor parallel size n takes n ports from there",
     ),
     diagnosis(
         "model path missing",
@@ -86,6 +87,56 @@ VLLM: tuple[Diagnosis, ...] = (
         r"Cannot access accelerator device",
         "this connector does not run on this device",
         "use another connector: on CPU NixlConnector, NixlPushConnector and ExampleConnector work",
+    ),
+    diagnosis(
+        "NCCL missing",
+        r"Failed to load NCCL library from",
+        "NCCL's library is not there, or not for this platform: P2P NCCL and tensor parallelism need it",
+        "pip install nvidia-nccl-cu12 (or -cu13) beside vLLM, or set VLLM_NCCL_SO_PATH under env",
+    ),
+    diagnosis(
+        "NCCL failed",
+        r"NCCL error: ",
+        "two processes could not set up NCCL with each other",
+        "set NCCL_DEBUG: INFO under env and read the lines before; often /dev/shm is too small, the network "
+        "interface is the wrong one (NCCL_SOCKET_IFNAME), or the GPUs cannot reach each other "
+        "(NCCL_P2P_DISABLE: 1)",
+    ),
+    diagnosis(
+        "no such GPU",
+        r"invalid device ordinal|No CUDA GPUs are available",
+        "the device that this member was given is not there, or another variable hides it",
+        "check devices of the member against nvidia-smi -L",
+    ),
+    diagnosis(
+        "CUDA driver too old",
+        r"NVIDIA driver on your system is too old|CUDA driver version is insufficient",
+        "torch was built for a later CUDA than the driver supports",
+        "update the driver, or install a vLLM that was built for an earlier CUDA",
+    ),
+    diagnosis(
+        "P2P proxy port is a number",
+        r"proxy_ip \+ \":\" \+ proxy_port",
+        "vLLM's P2P connector wants proxy_ip and proxy_port as text",
+        "put connector.config.kv_connector_extra_config.proxy_port into quotes",
+    ),
+    diagnosis(
+        "P2P without HTTP port",
+        r"kv_connector_extra_config\.http_port is required",
+        "an instance that registers with a proxy must say its own HTTP port",
+        "set connector.config.kv_connector_extra_config.http_port: ${self.ports.http}",
+    ),
+    diagnosis(
+        "request without addresses",
+        r"Request id .* does not contain hostname and port",
+        "an instance of P2P NCCL got a request whose id does not name prefill and decode: a plain one",
+        "send requests to the proxy; take reference answers from a colocated member, not from a borrowed one",
+    ),
+    diagnosis(
+        "Mooncake engine failed",
+        r"Mooncake Transfer Engine initialization failed",
+        "Mooncake found no device for its protocol, which is rdma unless told",
+        "without RDMA set kv_connector_extra_config.mooncake_protocol: tcp (gpu-mooncake: MOONCAKE_PROTOCOL)",
     ),
     diagnosis(
         "broken torchvision",

@@ -19,6 +19,7 @@ from pdtest.environment.schema import Environment
 from pdtest.launch.registry import launchers
 from pdtest.services.registry import services
 from pdtest.services.service import Command
+from pdtest.services.serving import serving
 
 from .conftest import placed
 
@@ -30,6 +31,20 @@ FILES = [
     for file in sorted(ENVIRONMENTS.glob("*.yaml"))
     if not file.name.startswith("_") and file.stem != "embedded-8p24d"
 ]
+#: pdtest's own programs that go beside a member are named instead of quoted.
+PROGRAMS = {serving(name): f"serving/{name}.py" for name in ("mooncake", "p2p_nccl", "when_up")}
+
+
+class Readable(yaml.SafeDumper):
+    """Config files line by line."""
+
+
+Readable.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    ),
+)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -39,7 +54,7 @@ def test_the_members_of_an_environment_are_started_with_exactly_this(file: Path)
     commands = {name: started_or_attached(environment, name) for name in environment.members}
     golden = GOLDEN / file.name
     if os.environ.get("PDTEST_WRITE_GOLDEN"):
-        golden.write_text(yaml.safe_dump(commands, sort_keys=False, width=110), encoding="utf-8")
+        golden.write_text(yaml.dump(commands, Dumper=Readable, sort_keys=False, width=110), encoding="utf-8")
     assert golden.exists(), f"no {golden.name} yet: write it with PDTEST_WRITE_GOLDEN=1, and read it"
     assert commands == yaml.safe_load(golden.read_text(encoding="utf-8"))
 
@@ -70,5 +85,5 @@ def readable(command: Command) -> dict[str, Any]:
     return {
         "argv": [shlex.join(line) for line in lines],
         "env": dict(command.env),
-        "files": dict(command.files),
+        "files": {name: PROGRAMS.get(text, text) for name, text in command.files.items()},
     }
