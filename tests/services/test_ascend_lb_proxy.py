@@ -41,7 +41,7 @@ def test_decode_must_be_able_to_call_the_layerwise_proxy_back(place: Place) -> N
     with pytest.raises(RenderError, match="an address that decode can call back") as caught:
         LAYERWISE.render(place(LAYERWISE, PROXY, name="proxy", others=OTHERS, address="::"))
     assert caught.value.where == "hosts.local.address"
-    assert BALANCE.render(place(BALANCE, PROXY, name="proxy", others=OTHERS, address="::"))
+    assert "::" in BALANCE.render(place(BALANCE, PROXY, name="proxy", others=OTHERS, address="::")).argv
 
 
 def test_the_stages_as_the_scripts_print_them() -> None:

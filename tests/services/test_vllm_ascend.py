@@ -122,7 +122,8 @@ PREFILL: dict[str, Any] = {"role": Role.PREFILL}
 @pytest.mark.parametrize("seed", ["0", 0, "42"])
 def test_engines_that_hash_alike_may_share_a_store(seed: object, place: Place) -> None:
     env = {"env": {"PYTHONHASHSEED": seed}}
-    assert _rendered(place, env, others={"prefill": PREFILL | env}, connector=POOLED)
+    command = _rendered(place, env, others={"prefill": PREFILL | env}, connector=POOLED)
+    assert command.env == {"PYTHONHASHSEED": str(seed)}
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,8 @@ def test_older_spellings_of_the_store_count_too(connector: str, place: Place) ->
 
 
 def test_peer_to_peer_nobody_hashes(place: Place) -> None:
-    assert _rendered(place, {}, connector={"config": {"kv_connector": "MooncakeConnectorV1"}})
+    command = _rendered(place, {}, connector={"config": {"kv_connector": "MooncakeConnectorV1"}})
+    assert command.argv[-1] == '{"kv_connector":"MooncakeConnectorV1"}'
 
 
 @pytest.mark.parametrize(
