@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from pdtest.xray.exposure import Exposure
 from pdtest.xray.plate import Plate, Side
 
-#: What vLLM makes of X-Request-Id: cmpl-<id>-<prompt>, chatcmpl-<id>; 0.32 adds -<eight hex digits>.
-_SEQUENCE = re.compile(r"^(?:cmpl|chatcmpl)-(?P<id>.+?)(?:-\d+)?(?:-[0-9a-f]{8})?$")
+#: What vLLM makes of X-Request-Id; 0.32 adds eight hex digits.
+_SEQUENCE = r"cmpl-{id}-\d+(?:-[0-9a-f]{{8}})?|chatcmpl-{id}(?:-[0-9a-f]{{8}})?"
 
 
 class Archive:
@@ -88,8 +88,8 @@ def _is_of(exposure: Exposure, request_id: str) -> bool:
     if plate.request is not None:
         # A proxy may put something in front of it: P2P's addresses.
         return plate.request.endswith(request_id)
-    known = _SEQUENCE.match(plate.sequence)
-    return plate.sequence == request_id or (known is not None and known["id"] == request_id)
+    known = re.fullmatch(_SEQUENCE.format(id=re.escape(request_id)), plate.sequence)
+    return known is not None or plate.sequence == request_id
 
 
 def _source(received: Exposure, request_id: str, exposures: Sequence[Exposure]) -> Exposure | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pdtest.xray.archive import Archive
 from pdtest.xray.comparison import Comparison, compare
-from pdtest.xray.exposure import Half, Place
+from pdtest.xray.exposure import Half, Place, Side
 from pdtest.xray.relation import Relation, exchanged, relations
 from pdtest.xray.words import Part, listed, places_of
 
@@ -55,12 +55,13 @@ def diagnose(archive: Archive, request_id: str) -> list[Diagnosis]:
 
 
 def _diagnosis(archive: Archive, request_id: str, comparison: Comparison) -> Diagnosis:
-    own = {comparison.published.one.sequence, comparison.received.one.sequence}
+    own = comparison.published.one.sequence
     at = comparison.received.one.at
     others = [
         one
         for one in reversed(archive.exposures if comparison.differences else ())
-        if one.one.sequence not in own and one.one.at <= at
+        # Not what others received: that may be just as wrong, and explains nothing.
+        if one.one.side is Side.PUBLISHED and one.one.sequence != own and one.one.at <= at
     ]
     found = relations(comparison, others)
     size = comparison.received.block_size

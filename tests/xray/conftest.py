@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,6 @@ CONFIG = ModelConfig(
     eos_id=0,
     max_positions=512,
 )
-_ports = itertools.count(21000, 16)
 _names = itertools.count()
 
 
@@ -79,6 +79,18 @@ class Pair:
 MakePair = Callable[..., Any]
 
 
+def _free_ports(count: int) -> int:
+    """The first of so many adjacent ports that nobody listens on."""
+    while True:
+        with socket.socket() as first:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+        with suppress(OSError, OverflowError), ExitStack() as stack:
+            for number in range(port, port + count):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            return port
+
+
 @pytest.fixture
 async def pair(tmp_path: Path) -> AsyncIterator[MakePair]:
     """Starts a pair; ``prefill`` and ``decode`` are settings of one's own."""
@@ -93,7 +105,7 @@ async def pair(tmp_path: Path) -> AsyncIterator[MakePair]:
                 max_model_len=512,
                 blocks=64,
                 kv_transfer_config={"kv_connector": connector, "kv_role": role},
-                side_port=next(_ports),
+                side_port=_free_ports(4),
                 xray=tmp_path / "xray" / {"kv_producer": "prefill", "kv_consumer": "decode"}[role],
                 fault_transfer=f"@{fault}",
             )
