@@ -246,7 +246,9 @@ def test_a_member_that_ends_at_once_takes_the_others_with_it_and_shows_its_log(t
 
 def test_what_a_member_started_is_stopped_with_it_also_when_it_is_gone(tmp_path: Path, ports: int) -> None:
     leaves = f"python3 -m http.server {ports} --bind 127.0.0.1 & sleep 60"
-    settings = {"options": {"argv": ["bash", "-c", leaves]}, "ports": {"http": ports}}
+    # Nothing of it needs to be killed: SIGTERM reaches all of it.
+    patient = {"stop_timeout_s": 600.0}
+    settings = {"options": {"argv": ["bash", "-c", leaves]}, "ports": {"http": ports}} | patient
     root, target = made_up(tmp_path / "project", decode=settings), tmp_path / "out"
     render("mine", "-o", target, root=root)
     bash(target / "stack.sh", "start", "decode")
