@@ -310,7 +310,8 @@ def test_times_that_may_be_the_clients_own_decide_nothing() -> None:
 
 
 def test_a_source_that_is_silent_when_idle_is_not_old_then() -> None:
-    load = load_of(seen=looks(0.5, 1.0))
+    load = replace(load_of(seen=looks(0.5, 1.0)), watched_s=9.0)
+    assert ruled(load, ClientFindings.fresh).ruling is Ruling.FAIL
     silent = Series(source="decode_dp.log", silent_when_idle=True, looks=load.series["decode"].looks)
     assert ruled(replace(load, series={"decode": silent}), ClientFindings.fresh).ruling is Ruling.PASS
 

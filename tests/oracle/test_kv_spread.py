@@ -149,6 +149,14 @@ def test_a_load_that_cannot_tell_the_two_apart_decides_nothing() -> None:
     assert not found.tells, "prompts of one length: by count is by length"
 
 
+def test_limits_that_counting_would_keep_too_decide_nothing() -> None:
+    requests = stays(1)
+    lax = ClientThresholds(kv_preference=20.0, kv_imbalance=2.0)
+    found = kv_spread(seen(requests, by_least_kv(requests, 4), 4), requests, block_size=BLOCK, limits=lax)
+    assert found is not None
+    assert not found.tells
+
+
 def test_one_at_a_time_decides_nothing() -> None:
     found = spread_of_short_stays(0.05)
     assert found is not None

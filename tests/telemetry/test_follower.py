@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -78,6 +80,30 @@ def test_between_rotation_and_the_new_file_the_old_one_goes_on(log: Path, follow
     assert follower.lines() == []
     log.write_text("new\n")
     assert follower.lines() == ["new"]
+
+
+class Rotating:
+    """A path whose file gets a last line, and is moved away, just before it is looked at again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def open(self, mode: str) -> Any:
+        return self._path.open(mode)
+
+    def stat(self) -> os.stat_result:
+        moved = self._path.with_suffix(".log.1")
+        if not moved.exists():
+            append(self._path, "last\n")
+            self._path.rename(moved)
+            self._path.write_text("first\n")
+        return self._path.stat()
+
+
+def test_what_is_written_while_it_is_rotated_is_not_lost(log: Path) -> None:
+    log.write_text("old\n")
+    with Follower(cast("Path", Rotating(log))) as follower:
+        assert follower.lines() == ["last", "first"]
 
 
 def test_half_a_line_of_the_rotated_file_is_not_glued_to_the_new_one(log: Path, follower: Follower) -> None:
