@@ -9,6 +9,7 @@ from pdtest.cluster.diagnosis import diagnose
 from pdtest.environment.schema import Member, Role
 from pdtest.services.errors import RenderError
 from pdtest.services.p2p_nccl_proxy import P2pNcclProxyService
+from pdtest.services.service import Probe
 from pdtest.services.serving import serving
 
 from .conftest import SAMPLES, Place
@@ -39,7 +40,7 @@ def test_a_side_without_instances_is_named(absent: str, role: str, place: Place)
 
 def test_a_proxy_that_runs_already_need_only_listen(place: Place) -> None:
     ours = P2P.probe(place(P2P, PROXY, name="proxy", others=OTHERS))
-    assert (ours.url, ours.accept) == ("http://127.0.0.1:8000/health", {200})
+    assert ours == Probe(url="http://127.0.0.1:8000/health")
     attached = {"role": Role.PROXY, "launcher": "attach", "url": "http://10.0.0.9:10001"}
     theirs = P2P.probe(place(P2P, attached, name="proxy", others=OTHERS))
     assert theirs.url == "http://10.0.0.9:10001/"

@@ -40,7 +40,8 @@ def main(script: str, host: str, http_port: int, zmq_port: int) -> None:
         if said[-1:] != [state]:
             said.append(state)
             print(f"instances: {state}")  # noqa: T201 - it has no log
-        return ({"detail": state}, 503) if absent else (sides, 200)
+        hint = "its connector's proxy_ip, proxy_port and http_port say where it does"
+        return ({"detail": f"{state}: {hint}"}, 503) if absent else (sides, 200)
 
     proxy.app.add_url_rule("/health", "health", health, methods=["GET"])
     proxy.start_service_discovery(host, zmq_port)
