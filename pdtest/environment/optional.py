@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pdtest.environment.schema import ReferenceKind
+from pdtest.environment.schema import ReferenceKind, Role
 from pdtest.environment.source import Located
 
 
@@ -31,9 +31,17 @@ def _is_absent(member: Located) -> bool:
 
 def _reference(reference: Located, members: Mapping[str, Located]) -> Located:
     otherwise, named = reference.child("otherwise"), reference.child("member")
-    if otherwise is None or not isinstance(reference.value, Mapping):
+    if otherwise is None or otherwise.value is None or not isinstance(reference.value, Mapping):
         return reference
-    if named is None or named.value in members:
+    if _answers(named.value if named is not None else None, members):
         return reference
     borrowed = {"member": otherwise, "kind": replace(otherwise, value=ReferenceKind.BORROWED.value)}
     return replace(reference, value={**reference.value, **borrowed})
+
+
+def _answers(named: object, members: Mapping[str, Located]) -> bool:
+    """Whether the reference's member is there: the one that is named, else one with the role for it."""
+    if named is not None:
+        return named in members
+    roles = (member.child("role") for member in members.values())
+    return any(role is not None and role.value == Role.COLOCATED for role in roles)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pdtest.environment.finding import EnvironmentInvalid
-from pdtest.environment.loading import load
+from pdtest.environment.loading import dump_resolved, load
 from pdtest.environment.schema import Environment, ReferenceKind
 
 ATTACHED = """\
@@ -41,6 +41,18 @@ def test_members_without_a_url_are_left_out_and_the_reference_is_borrowed(tmp_pa
     assert list(environment.members) == ["prefill", "decode"]
     reference = environment.reference
     assert (reference.kind, reference.member) == (ReferenceKind.BORROWED, "decode")
+
+
+def test_the_reference_need_not_be_named(tmp_path: Path) -> None:
+    unnamed = ATTACHED.replace("member: colocated, ", "")
+    assert loaded(tmp_path, unnamed).reference.member == "decode"
+    environment = loaded(tmp_path, unnamed, REFERENCE_URL="http://c:1")
+    assert environment.reference.kind is ReferenceKind.MEMBER
+
+
+def test_what_is_written_out_can_be_loaded_again(tmp_path: Path) -> None:
+    environment = loaded(tmp_path, PROXY_URL="http://d:1")
+    assert loaded(tmp_path, dump_resolved(environment)) == environment
 
 
 def test_members_with_a_url_are_there(tmp_path: Path) -> None:
