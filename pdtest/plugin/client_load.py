@@ -72,7 +72,7 @@ def client_load(  # noqa: PLR0913, PLR0917 - fixtures are asked for by name
         load = known[environment.name]
         # What the fixture `record_property` does, which warns that xunit2's schema has no place for them.
         request.node.user_properties.extend(load.numbers().items())
-        return ClientFindings(load, _whereabouts(cluster))
+        return ClientFindings(load, whereabouts_of(cluster))
 
     return measured
 
@@ -90,13 +90,14 @@ async def _sources(
             pattern=re.compile(watch.pattern),
             capacity=await _capacity(decodes[name]),
         )
-        for name, path in _logs(cluster, decodes, watch, rootdir)
+        for name, path in logs_of(cluster, decodes, watch, rootdir)
     }
 
 
-def _logs(
+def logs_of(
     cluster: Cluster, decodes: Mapping[str, Endpoint], watch: Watch, rootdir: Path
 ) -> Iterator[tuple[str, Path]]:
+    """The log to follow of each decode member, by its name. Raises NothingToFollow."""
     if watch.file is not None:
         # One file, one member: with several each has its own, which only those that were started here do.
         yield next(iter(decodes)), rootdir / watch.file
@@ -119,19 +120,16 @@ async def _capacity(decode: Endpoint) -> Mapping[str, int]:
     return {}
 
 
-def _whereabouts(cluster: Cluster) -> dict[str, Whereabouts]:
-    watched = cluster.environment.watch.file
-    return {
-        name: Whereabouts(
-            url=member.url,
-            log=str(member.log.path)
-            if member.launcher.starts
-            else watched
-            if member.role is Role.DECODE
-            else None,
-        )
-        for name, member in cluster.members.items()
-    }
+def whereabouts_of(cluster: Cluster) -> dict[str, Whereabouts]:
+    """Where each member answers, and where its log is."""
+    named = cluster.environment.watch.file
+    whereabouts = {}
+    for name, member in cluster.members.items():
+        log = named if member.role is Role.DECODE else None
+        if member.launcher.starts:
+            log = str(member.log.path)
+        whereabouts[name] = Whereabouts(url=member.url, log=log)
+    return whereabouts
 
 
 def _publish(request: pytest.FixtureRequest, load: ClientLoad) -> None:

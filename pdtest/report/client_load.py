@@ -107,10 +107,10 @@ def _times(load: ClientLoad) -> Table:
 
 
 def _lengths(load: ClientLoad, member: str, series: Series) -> Table:
-    """KV per rank at a few moments: tokens (requests)."""
+    """KV per rank at a few moments of the load, and at the end of the watch: tokens (requests)."""
     shown = _table(f"{member}: KV", *(f"rank {rank}" for rank in series.ranks), "max/mean")
-    for number in range(_MOMENTS):
-        at_s = load.watched_s * (number + 1) / (_MOMENTS + 1)
+    over_s = max(one.ended_s for one in load.launched)
+    for at_s in (*(over_s * (number + 1) / _MOMENTS for number in range(_MOMENTS - 1)), load.watched_s):
         state = series.at(at_s)
         held = [state[rank].length for rank in series.ranks if rank in state]
         mean = sum(held) / len(held) if held else 0.0
