@@ -1,4 +1,4 @@
-"""What the fixture `client_load` decides before it measures; suites/client_orchestrated is the rest of its test."""
+"""What the fixture `client_load` decides before it measures. The suite itself tests the rest."""
 
 from __future__ import annotations
 
