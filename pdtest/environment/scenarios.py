@@ -64,6 +64,7 @@ OTHERS: Mapping[str, str] = {
     "late-decode": "decode asks for blocks whose lease is about to end",
     "lost-lease": "decode asks for blocks whose lease has ended, and that others have taken over",
     "stale-engine": "decode asks for blocks of an engine that was started again since",
+    "exhausted-kv": "prefill holds all its blocks for decodes that never come",
     "burst": "more requests at once than there are blocks for",
 }
 

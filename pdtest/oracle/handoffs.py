@@ -76,7 +76,11 @@ class Handoffs:
 
     def over(self, *names: str) -> Handoffs:
         """The same, over these engines only."""
-        return replace(self, engines={name: self.engines[name] for name in names})
+        return replace(
+            self,
+            engines={name: self.engines[name] for name in names},
+            roles={name: self.roles[name] for name in names},
+        )
 
     async def settle(
         self, before: Reading, handoffs: Sequence[Handoff], cached: int | Sequence[int] = 0

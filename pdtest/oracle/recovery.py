@@ -7,10 +7,11 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from pdtest.client.errors import BrokenStream, HttpStatusError, MemberGone, RequestFailed, Unreachable
 from pdtest.client.handoff import Handoff, Route
+from pdtest.client.prompts import Prompts
 from pdtest.client.request import Request
 from pdtest.environment.scenarios import Phase
 from pdtest.environment.schema import Environment, Outcome, Role
@@ -28,14 +29,6 @@ T = TypeVar("T")
 
 #: Arms, verifies, lifts; the `inflict` fixture.
 Inflict = Callable[[Fault], AbstractAsyncContextManager[Seen]]
-
-
-class Fresh(Protocol):
-    """Makes a request with a prompt of its own."""
-
-    def __call__(self, max_tokens: int, *, stream: bool = False) -> Request:
-        """So many tokens are to be generated."""
-        ...
 
 
 #: Chooses what breaks, once it is known who works on the request.
@@ -72,10 +65,15 @@ class Drill:
     renew: Callable[[], Handoffs]
     oracle: Oracle
     inflict: Inflict
-    fresh: Fresh
+    prompts: Prompts
     tell: Callable[[Event], None]
     test: str
     findings: list[Finding] = field(default_factory=list)
+
+    def fresh(self, max_tokens: int, *, stream: bool = False) -> Request:
+        """A request with a prompt of its own, of three blocks and a bit."""
+        ids = self.prompts.tokens(3 * self.environment.model.block_size + 5)
+        return Request.tokens(ids, max_tokens=max_tokens, ignore_eos=True, stream=stream)
 
     async def run(
         self, phase: Phase, choose: Choose, *, route: Route, over: tuple[str, ...], hold_s: float
@@ -88,6 +86,7 @@ class Drill:
         strike = await _aimed(lambda: self._strike(phase, choose, route=route, over=over, hold_s=hold_s))
         await self._judge(strike)
         await self.come_to_rest()
+        await self.prove(route=route, over=over)
 
     async def abandon(self, phase: Phase, handoffs: Handoffs, route: Route) -> float:
         """A client leaves while its request is in ``phase``: when, by `time.perf_counter`.
@@ -114,7 +113,9 @@ class Drill:
             await asyncio.sleep(_PAUSE_S)
         await self.require_right("next request", handoff)
         if handoff.answer is not None:
-            self.tell(Recovered(scenario=self.name, test=self.test, took_s=took_s, attempts=attempts))
+            self.tell(
+                Recovered(scenario=f"{self.name}, {route}", test=self.test, took_s=took_s, attempts=attempts)
+            )
         text = f"{took_s:.2f} s, at attempt {attempts} (thresholds: recovery_s {thresholds.recovery_s:g})"
         self._note("recovery", text, is_well=took_s <= thresholds.recovery_s)
 
@@ -123,6 +124,18 @@ class Drill:
         outcome = await ended(handoff, self.oracle)
         text = f"{handoff.request_id}: {outcome.outcome}, {outcome.because}"
         self._note(check, text, is_well=outcome.outcome is Outcome.RIGHT)
+
+    async def prove(self, *, route: Route, over: tuple[str, ...]) -> None:
+        """KV moves again: an engine that lost its peer or store may compute everything, and say nothing.
+
+        Only when all are at rest, since counters tell of all that happens.
+        """
+        handoffs = self.renew()
+        volley = await (handoffs if route is Route.PROXY else handoffs.over(*over))(
+            self.fresh(2), route=route
+        )
+        verdict = await self.oracle.judge(volley, f"{self.name}: KV moves as before")
+        self.findings += verdict.findings
 
     async def come_to_rest(self) -> None:
         """No engine has work or blocks left, leases included."""

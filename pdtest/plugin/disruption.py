@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Protocol
 
@@ -12,12 +12,11 @@ import pytest
 
 from pdtest.client.endpoint import Endpoint
 from pdtest.client.prompts import Prompts
-from pdtest.client.request import Request
 from pdtest.cluster.cluster import Cluster
 from pdtest.environment.schema import Environment, Role
 from pdtest.events.fault import Recovered
 from pdtest.events.record import Event
-from pdtest.faults.fault import Fault, Seen, inflicted
+from pdtest.faults.fault import Fault, Refused, Seen, inflicted
 from pdtest.oracle.handoffs import Handoffs
 from pdtest.oracle.oracle import Oracle
 from pdtest.oracle.recovery import Drill
@@ -38,10 +37,19 @@ def inflict(request: pytest.FixtureRequest) -> Inflict:
     """Breaks something for as long as a block runs.
 
     Use it as ``async with inflict(Freeze(cluster, "prefill")) as seen:``. A fault that cannot be seen to have
-    taken effect ends the test as inconclusive.
+    taken effect ends the test as inconclusive; one that cannot be inflicted here skips it.
     """
     run = current_run(request.config)
-    return lambda fault: inflicted(fault, tell=run.tell, test=request.node.nodeid)
+
+    @asynccontextmanager
+    async def attempt(fault: Fault) -> AsyncIterator[Seen]:
+        try:
+            async with inflicted(fault, tell=run.tell, test=request.node.nodeid) as seen:
+                yield seen
+        except Refused as error:
+            pytest.skip(str(error))
+
+    return attempt
 
 
 @pytest.fixture
@@ -89,10 +97,6 @@ def drill(  # noqa: PLR0913, PLR0917 - fixtures are asked for by name
             # Not by `record_property`, which warns of JUnit's newer dialect. Its readers take properties.
             request.node.user_properties.append(("recovery_s", f"{event.took_s:.3f}"))
 
-    def fresh(max_tokens: int, *, stream: bool = False) -> Request:
-        ids = prompts.tokens(3 * environment.model.block_size + 5)
-        return Request.tokens(ids, max_tokens=max_tokens, ignore_eos=True, stream=stream)
-
     def new(name: str) -> Drill:
         return Drill(
             name=name,
@@ -100,7 +104,7 @@ def drill(  # noqa: PLR0913, PLR0917 - fixtures are asked for by name
             renew=renewed,
             oracle=oracle,
             inflict=inflict,
-            fresh=fresh,
+            prompts=prompts,
             tell=tell,
             test=request.node.nodeid,
         )

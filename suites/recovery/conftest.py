@@ -37,6 +37,13 @@ def front(environment: Environment, contract: Contract) -> Route:
 
 
 @pytest.fixture
+def by_hand(contract: Contract) -> None:
+    """For tests that lead both legs apart from each other."""
+    if contract.obstacle is not None:
+        pytest.skip(f"{contract.name}: {contract.obstacle}")
+
+
+@pytest.fixture
 def fault_of(cluster: Cluster) -> Callable[[Scenario, Reached], Fault]:
     """What a scenario breaks, once it is known which members work on the request."""
 

@@ -86,7 +86,7 @@ async def test_a_burst_beyond_capacity(  # noqa: PLR0913, PLR0917 - fixtures are
     exercise = drill("burst")
     handoffs = renewed().with_timeout(environment.thresholds.request_timeout_s)
     length = environment.model.max_model_len // 2
-    requests = [Request.tokens(prompts.tokens(length), max_tokens=4, ignore_eos=True) for _ in range(12)]
+    requests = [Request.tokens(prompts.tokens(length), max_tokens=4, ignore_eos=True) for _ in range(8)]
     sending = [asyncio.create_task(handoffs.send(request, front)) for request in requests]
     fullest = 0.0
     while not all(task.done() for task in sending):

@@ -20,7 +20,7 @@ from pdtest.plugin.fixtures import Rule
 pytestmark = [pytest.mark.recovery, pytest.mark.disruptive]
 
 #: How long something hangs. What reads from a prefill that hangs must give up by itself, which takes longer.
-_HOLD_S = 0.4
+_HOLD_S = 0.35
 _LONG_HOLD_S = 1.5
 
 
