@@ -16,8 +16,8 @@ along with the connector's own metadata. Looked at is, on each tensor-parallel r
 - KV that was loaded, once the connector says that it is there (asynchronous loads), or when the step is over
   that it was loaded in (synchronous ones): `received`, cached tokens included.
 
-An engine whose role is kv_consumer publishes nothing, a kv_producer receives nothing, and no engine publishes
-what it has loaded. (vLLM 0.32, v1/core/sched/scheduler.py, v1/worker/kv_connector_model_runner_mixin.py.)
+An engine whose role is kv_consumer publishes nothing, a kv_producer receives nothing.
+Facts: vLLM 0.32, v1/core/sched/scheduler.py and v1/worker/kv_connector_model_runner_mixin.py.
 """
 
 from __future__ import annotations

@@ -27,7 +27,6 @@ class _Prompt:
     tokens: tuple[int, ...]
     blocks: list[list[int]]
     cached: int = 0
-    loaded: bool = False
     published: bool = False
 
 
@@ -52,7 +51,6 @@ class Orders:
         cached, is_async = self._matched.pop(sequence, (0, False))
         known = self._prompts.get(sequence)
         own = _Prompt(tokens=tuple(prompt), blocks=[list(group) for group in blocks], cached=cached)
-        own.loaded = bool(loaded) or (known is not None and known.loaded)
         self._prompts[sequence] = own
         if self.receives and (loaded or (cached and known is None)):
             self._due.append(
@@ -77,7 +75,7 @@ class Orders:
         before |= dict(zip(running.req_ids, running.num_computed_tokens, strict=True))
         for sequence, computed in before.items():
             prompt = self._prompts.get(sequence)
-            if prompt is None or prompt.loaded or prompt.published:
+            if prompt is None or prompt.published:
                 continue
             if computed + step.num_scheduled_tokens[sequence] >= len(prompt.tokens):
                 prompt.published = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from pdtest.xray.plate import Plate, Side
 
 #: What vLLM makes of X-Request-Id; 0.32 adds eight hex digits.
 _SEQUENCE = r"cmpl-{id}-\d+(?:-[0-9a-f]{{8}})?|chatcmpl-{id}(?:-[0-9a-f]{{8}})?"
+#: Of digests that are kept; the oldest go first. About 300,000 tokens of the embedded model.
+_KEPT_BYTES = 256 << 20
 
 
 class Archive:
@@ -26,19 +28,27 @@ class Archive:
         self.directory = directory
         self.broken = 0
         self._read_up_to: dict[Path, int] = {}
-        self._plates: list[Plate] = []
+        self._plates: deque[Plate] = deque()
+        self._kept_bytes = 0
+        self._exposures: list[Exposure] | None = None
 
     @property
     def plates(self) -> Sequence[Plate]:
-        """All records so far."""
+        """All records so far, but for very old ones."""
         self._catch_up()
         return self._plates
 
     @property
-    def exposures(self) -> list[Exposure]:
+    def exposures(self) -> Sequence[Exposure]:
         """All of them, ranks put together, oldest first."""
+        self._catch_up()
+        if self._exposures is None:
+            self._exposures = self._put_together()
+        return self._exposures
+
+    def _put_together(self) -> list[Exposure]:
         ranks: defaultdict[tuple[str, str, Side], dict[tuple[int, int, int], Plate]] = defaultdict(dict)
-        for plate in self.plates:
+        for plate in self._plates:
             key = (plate.engine, plate.sequence, plate.side)
             ranks[key][plate.rank, plate.first_layer, plate.first_head] = plate
         exposures = [Exposure(plates=tuple(plates.values())) for plates in ranks.values()]
@@ -77,10 +87,14 @@ class Archive:
         except ValidationError:
             self.broken += 1
             return
-        if plate.complete():
-            self._plates.append(plate)
-        else:
+        if not plate.complete():
             self.broken += 1
+            return
+        self._plates.append(plate)
+        self._kept_bytes += plate.bytes
+        while self._kept_bytes > _KEPT_BYTES:
+            self._kept_bytes -= self._plates.popleft().bytes
+        self._exposures = None
 
 
 def _is_of(exposure: Exposure, request_id: str) -> bool:

@@ -73,6 +73,11 @@ class Plate(BaseModel):
         """How many tokens' KV it covers."""
         return len(self.prompt)
 
+    @property
+    def bytes(self) -> int:
+        """Size of the digests."""
+        return 16 * len(self.exact)
+
     def complete(self) -> bool:
         """False for a record whose arrays have not the size that its numbers say."""
         size = self.layers * len(Half) * self.tokens * self.heads

@@ -68,6 +68,7 @@ class _elsewhere:  # noqa: N801 - called like its neighbours
         self._own = comparison.published
         self._others = others
         self._heads = max(comparison.published.heads, default=0) + 1
+        self._block_size = comparison.received.block_size
 
     def __call__(self, left: Sequence[Difference]) -> dict[Place, Relation]:
         wanted = frozenset(difference.received.exact for difference in left)
@@ -86,7 +87,7 @@ class _elsewhere:  # noqa: N801 - called like its neighbours
             for difference in left
             if difference.received.exact in places
         }
-        return _fewest(possible)
+        return _by_block(possible, self._block_size)
 
     def _relation(self, place: Place, request: str, source: Place) -> Relation:
         return Relation(
@@ -97,6 +98,14 @@ class _elsewhere:  # noqa: N801 - called like its neighbours
             heads=(source.head - place.head) % self._heads,
             halves=source.half is not place.half,
         )
+
+
+def _by_block(possible: Mapping[Place, set[Relation]], size: int) -> dict[Place, Relation]:
+    """What happened to a block happened to all of it, more likely than to others as well."""
+    blocks: defaultdict[int, dict[Place, set[Relation]]] = defaultdict(dict)
+    for place, choices in possible.items():
+        blocks[place.token // size][place] = choices
+    return {place: one for block in blocks.values() for place, one in _fewest(block).items()}
 
 
 def _fewest(possible: Mapping[Place, set[Relation]]) -> dict[Place, Relation]:

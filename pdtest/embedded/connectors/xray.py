@@ -2,8 +2,7 @@
 
 Wraps any connector. A record is written when a prompt's KV has been computed (`published`), and when KV has
 been loaded, before anything is computed with it (`received`: prompt tokens from 0 on, cached ones included).
-An engine whose role is kv_consumer publishes nothing, a kv_producer receives nothing, and no engine publishes
-what it has loaded.
+An engine whose role is kv_consumer publishes nothing, a kv_producer receives nothing.
 
 A record is a line of JSON; docs/xray.md says what is in it. There is one for each tensor-parallel rank.
 """
@@ -36,8 +35,6 @@ class XrayConnector:
         self._publishes, self._receives = role != "kv_consumer", role != "kv_producer"
         # A file for each process and rank: lines of several writers would mix.
         self._file = directory / f"{os.getpid()}-{host.data_rank}.jsonl"
-        #: Sequences whose KV another engine has published.
-        self._loaded: set[str] = set()
 
     async def start(self) -> None:
         """Start it. Raises OSError, also when the directory cannot be made."""
@@ -64,19 +61,17 @@ class XrayConnector:
         """Handed on, and looked at once it is through."""
         await self._inner.load(sequence, cached, promised)
         if promised and self._receives:
-            self._loaded.add(sequence.id)
             self._record("received", sequence, tokens=cached + promised)
 
     def layer_computed(self, sequence: EngineSequence, layer: int, start: int, end: int) -> None:
         """Handed on; with the last layer of the last token the prompt is complete."""
         complete = layer == self._host.config.layers - 1 and end >= len(sequence.prompt)
-        if complete and self._publishes and sequence.id not in self._loaded:
+        if complete and self._publishes:
             self._record("published", sequence, tokens=len(sequence.prompt))
         self._inner.layer_computed(sequence, layer, start, end)
 
     def finished(self, sequence: EngineSequence) -> Handover:
         """Handed on."""
-        self._loaded.discard(sequence.id)
         return self._inner.finished(sequence)
 
     def _record(self, side: str, sequence: EngineSequence, *, tokens: int) -> None:
