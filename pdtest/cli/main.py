@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pdtest.cli import env, model
+from pdtest.cli import env, model, mutants
 from pdtest.cli.terminal import Guarded
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(env.app, name="env")
 app.add_typer(model.app, name="model")
+app.add_typer(mutants.app, name="mutants")
 
 
 def _show_version(wanted: bool) -> None:
@@ -47,6 +48,8 @@ def main(
     [bold]pdtest env check[/]           is anything wrong in them
 
     [bold]pdtest env render NAME[/]     what starts each member, with scripts to start them by hand
+
+    [bold]pdtest mutants run[/]        which suite notices which planted bug
 
     [bold]pdtest model make DIR[/]      a small random model to test with
     """

@@ -92,6 +92,25 @@ SHAPES: tuple[Shape, ...] = (
         ),
     ),
     Shape(
+        name="eos-first-min-tokens",
+        hides="min_tokens is lost on the way to decode, or reaches prefill",
+        make=lambda prompts, bounds: Request.tokens(
+            prompts.tokens(_blocks(bounds, 2) + _BIT),
+            min_tokens=5,
+            extra={"logit_bias": {str(bounds.eos_id): 100}},
+        ),
+    ),
+    Shape(
+        name="eos-first-stop-token",
+        hides="stop_token_ids are lost on the way to decode",
+        make=lambda prompts, bounds: Request.tokens(
+            prompts.tokens(_blocks(bounds, 2) + _BIT),
+            min_tokens=3,
+            stop_token_ids=(bounds.eos_id + 1,),
+            extra={"logit_bias": {str(bounds.eos_id + 1): 100}},
+        ),
+    ),
+    Shape(
         name="text",
         hides="decode tokenizes again",
         make=lambda prompts, _: Request.text(prompts.text(24)),

@@ -38,10 +38,11 @@ from pdtest.plugin.fixtures import (
 )
 from pdtest.plugin.junit import keep_junit
 from pdtest.plugin.marks import DISRUPTIVE, expect_known_issues, register, spare_attached
+from pdtest.plugin.mutants import Killing, planted
 from pdtest.plugin.options import add_options, refuse_misread_path
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.selection import select
-from pdtest.plugin.stash import RECORD, RUN, SELECTION
+from pdtest.plugin.stash import KILLING, RECORD, RUN, SELECTION
 from pdtest.plugin.wanted import current_run, environment_of
 from pdtest.report.failure import Failure
 
@@ -84,6 +85,7 @@ def pytest_configure(config: pytest.Config) -> None:
     refuse_misread_path(config)
     selection = select(config)
     config.stash[SELECTION] = selection
+    config.stash[KILLING] = Killing.asked_for(config)
     register(config, selection.marks())
     if config.getoption("pdtest_seed") is None:
         config.option.pdtest_seed = secrets.token_hex(4) if not selection.recorded else "recorded"
@@ -92,6 +94,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One instance of each test that uses `cluster` per selected environment."""
     metafunc.config.stash[SELECTION].parametrize(metafunc)
+    killing = metafunc.config.stash[KILLING]
+    if killing is not None:
+        killing.parametrize(metafunc)
 
 
 def pytest_itemcollected(item: pytest.Function) -> None:
@@ -115,6 +120,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     turns = {name: turn for turn, name in enumerate(config.stash[SELECTION].names)}
     items.sort(key=lambda item: turns.get(environment_of(item) or "", -1))
+    killing = config.stash[KILLING]
+    if killing is not None:
+        killing.arrange(items, config.stash[SELECTION])
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> str | None:
@@ -132,6 +140,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     broken = session.testsfailed and not config.option.continue_on_collection_errors
     if not stays_here and not broken and any(map(environment_of, session.items)):
         keep_junit(config, current_run(config).directory)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Nothing is left to do where a planted bug was noticed already."""
+    killing = item.config.stash[KILLING]
+    if killing is None or not killing.is_over(item):
+        return None
+    # Fixtures that were kept for this test must go before the next: pytest has no public way to say so.
+    item.session._setupstate.teardown_exact(nextitem)  # noqa: SLF001
+    return True
 
 
 @pytest.hookimpl(wrapper=True)
@@ -158,6 +177,11 @@ def pytest_runtest_makereport(
     report = yield
     outcomes.classify(item.config, call, report)
     record = item.stash.get(RECORD, None)
+    killing = item.config.stash[KILLING]
+    if killing is not None:
+        killing.note(item, call, report)
+    if planted(item):
+        return report
     if report.when == "call" and record is not None and (report.failed or hasattr(report, "pdtest_outcome")):
         failure = Failure(
             test=item.nodeid,
@@ -190,6 +214,8 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     outcomes.summarize(terminalreporter, config.stash[SELECTION])
     if RUN in config.stash:
         run = config.stash[RUN]
+        if config.stash[KILLING] is not None:
+            config.stash[KILLING].summarize(terminalreporter, run.directory)
         outcomes.summarize_recoveries(terminalreporter, run.recoveries)
         outcomes.summarize_attached(terminalreporter, run.surveys)
         terminalreporter.line(f"pdtest: seed {run.seed}, run directory {run.directory}")
@@ -206,6 +232,9 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     reporter = session.config.pluginmanager.getplugin("terminalreporter")
     if reporter is not None:
         session.exitstatus = outcomes.exit_status(reporter, session.config, session.exitstatus)
+    killing = session.config.stash[KILLING]
+    if killing is not None and session.exitstatus == pytest.ExitCode.OK and not killing.clean:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -28,9 +28,10 @@ from pdtest.oracle.reference import BorrowedReference, CachedReference, MemberRe
 from pdtest.oracle.verdict import Finding, Ruling, Verdict, conclude
 from pdtest.oracle.volley import Volley
 from pdtest.plugin.endpoints import endpoint_of
+from pdtest.plugin.mutants import mutant_of, planted
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.run import Run
-from pdtest.plugin.stash import RECORD
+from pdtest.plugin.stash import KILLING, RECORD
 from pdtest.plugin.stores import store_of
 from pdtest.plugin.wanted import (
     block_bytes,
@@ -70,6 +71,9 @@ def pdtest_record(request: pytest.FixtureRequest, cluster: Cluster) -> TestRecor
     """What this test does, kept for its report. Members that the test before ended live again."""
     run = current_run(request.config)
     run.revive(cluster)
+    killing = request.config.stash[KILLING]
+    if killing is not None:
+        killing.plant(request.node, cluster)
     record = TestRecord(cluster=cluster, since=run.journal.mark())
     record.begin()
     request.node.stash[RECORD] = record
@@ -83,9 +87,10 @@ def environment(cluster: Cluster) -> Environment:
 
 
 @pytest.fixture
-def contract(environment: Environment) -> Contract:
+def contract(request: pytest.FixtureRequest, environment: Environment) -> Contract:
     """What the environment's connector puts on the wire."""
-    return contract_for(environment.connector.contract)
+    own, killing = contract_for(environment.connector.contract), request.config.stash[KILLING]
+    return own if killing is None else killing.contract(own)
 
 
 @pytest.fixture
@@ -114,7 +119,8 @@ def asked(request: pytest.FixtureRequest, environment: Environment) -> list[Requ
 def gallery(request: pytest.FixtureRequest, environment: Environment, route: Route) -> Gallery:
     """The requests of this test and of its parameter siblings on this route, to be fired at once."""
     run, function = current_run(request.config), request.node.function
-    key = (function.__module__, function.__qualname__, environment.name, route)
+    mutant, alone = mutant_of(request.node), planted(request.node)
+    key = (function.__module__, function.__qualname__, environment.name, route, request.node.name * alone)
     if key not in run.galleries:
         siblings = [
             item
@@ -123,6 +129,8 @@ def gallery(request: pytest.FixtureRequest, environment: Environment, route: Rou
             and item.function is function
             and item.callspec.params["cluster"] == environment.name
             and item.callspec.params["route"] is route
+            # Under a planted bug each by itself: one that notices it is enough.
+            and (item is request.node if alone else mutant_of(item) == mutant)
         ]
         requests = [declared for item in siblings for declared in requests_of(item, environment, run.seed)]
         run.galleries[key] = Gallery.of(requests, route)

@@ -54,6 +54,15 @@ def add_options(parser: pytest.Parser) -> None:
         "restarted for it once, after the first wrong answer, and that test's requests repeated",
     )
     group.addoption(
+        "--mutants",
+        metavar="NAMES",
+        help="run each test with no bug planted, then with one mutant after the other, and print which suite "
+        "kills which: all, quick, or names with commas between ('pdtest mutants list')",
+    )
+    group.addoption(
+        "--kill-table", metavar="FILE", help="with --mutants: where to write the table as JSON, too"
+    )
+    group.addoption(
         "--pdtest-seed",
         metavar="SEED",
         help="seed of all prompts, to repeat a run; default: a new one, shown in the header",

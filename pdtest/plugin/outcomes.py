@@ -14,6 +14,7 @@ from pdtest.cluster.incident import MemberIncident
 from pdtest.errors import PdtestError
 from pdtest.events.fault import Recovered
 from pdtest.faults.fault import Unverified
+from pdtest.kills.table import Outcome
 from pdtest.oracle.errors import Inconclusive
 from pdtest.plugin.attached import Survey
 from pdtest.plugin.errors import HistoryViolated, UnexpectedLogErrors, Unschedulable
@@ -22,7 +23,13 @@ from pdtest.plugin.selection import Selection
 
 INCONCLUSIVE = "inconclusive"
 UNSCHEDULABLE = "unschedulable"
-_LETTERS = {INCONCLUSIVE: "I", UNSCHEDULABLE: "U"}
+#: What a test under a planted bug is that did not pass.
+ON_MUTANT: Mapping[Outcome, str] = {
+    Outcome.KILLED: "mutant killed",
+    Outcome.OPEN: "mutant undecided",
+    Outcome.BROKEN: "mutant not tested",
+}
+_LETTERS = {INCONCLUSIVE: "I", UNSCHEDULABLE: "U", **dict(zip(ON_MUTANT.values(), "K?B", strict=True))}
 
 
 class _Message(TerminalRepr):

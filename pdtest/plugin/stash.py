@@ -8,6 +8,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pdtest.oracle.client_load import ClientLoad
+    from pdtest.plugin.mutants import Killing
     from pdtest.plugin.record import TestRecord
     from pdtest.plugin.run import Run
     from pdtest.plugin.selection import Selection
@@ -18,5 +19,7 @@ SELECTION: pytest.StashKey[Selection] = pytest.StashKey()
 RUN: pytest.StashKey[Run] = pytest.StashKey()
 #: On config: what was measured of a client's load, by environment.
 LOADS: pytest.StashKey[dict[str, ClientLoad]] = pytest.StashKey()
+#: On config: planted bugs and what became of them; None without --mutants.
+KILLING: pytest.StashKey[Killing | None] = pytest.StashKey()
 #: On item: what the test did.
 RECORD: pytest.StashKey[TestRecord] = pytest.StashKey()

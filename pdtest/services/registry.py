@@ -16,6 +16,7 @@ from pdtest.services.lmcache_proxy import LmcacheProxyService
 from pdtest.services.mmc_meta_service import MmcMetaService
 from pdtest.services.mooncake_master import MooncakeMasterService
 from pdtest.services.mooncake_proxy import MooncakeProxyService
+from pdtest.services.mutant_gateway import MutantGatewayService
 from pdtest.services.p2p_nccl_proxy import P2pNcclProxyService
 from pdtest.services.service import Service
 from pdtest.services.toy_proxy import ToyProxyService
@@ -43,6 +44,7 @@ def services() -> Mapping[str, Service]:
         EmbeddedEngineService(),
         EmbeddedProxyService(),
         EmbeddedStoreService(),
+        MutantGatewayService(),
         MooncakeMasterService(),
         MmcMetaService(),
         CommandService(),

@@ -1,0 +1,36 @@
+"""A planted bug, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Place(StrEnum):
+    """Where a bug is planted, and by what it is switched on."""
+
+    #: In the KV that decode receives: the embedded engine's ``--fault-transfer @FILE``.
+    KV = "kv"
+    #: In the parameters that a client carries from prefill to decode: its contract.
+    PARAMS = "params"
+    #: In a proxy: the gateway around it (pdtest/mutants/gateway).
+    PROXY = "proxy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """One planted bug.
+
+    ``bugs`` are the classes of bugs in the field that it stands for, F1 to F12 of docs/mutants.md. ``switch`` is
+    what is written to its place's switch. ``first`` is part of the names of tests that are tried first.
+    ``unseen`` says of suites that cannot notice it why they cannot: they are not run on it.
+    """
+
+    name: str
+    place: Place
+    bugs: tuple[str, ...]
+    does: str
+    switch: str
+    first: str = ""
+    unseen: Mapping[str, str] = field(default_factory=dict, compare=False)
