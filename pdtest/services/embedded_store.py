@@ -124,6 +124,7 @@ def _promises(args: Mapping[str, Any], options: EmbeddedStoreOptions) -> Promise
         lease_holds_removal=False,
         empty_values=True,
         layer_by_layer=True,
+        spectators=True,
         put_timeout_s=settings["put-timeout"],
         client_timeout_s=settings["client-timeout"],
         transfer_timeout_s=options.client_timeout_s,

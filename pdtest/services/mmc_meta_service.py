@@ -20,9 +20,11 @@ from pdtest.services.diagnoses import COMMON
 from pdtest.services.errors import RenderError
 from pdtest.services.files import rendered_files
 from pdtest.services.interpreter import Interpreter
+from pdtest.services.mmc_clients import MmcClientOptions, memcache_access
 from pdtest.services.mmc_diagnoses import MMC
 from pdtest.services.mmc_meta_settings import MetaSettings
 from pdtest.services.mmc_settings import conf, refuse_missing_files
+from pdtest.services.pool import PoolAccess
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
 from pdtest.services.set_env import SetEnv, sourced
@@ -54,6 +56,9 @@ class MmcMetaOptions(BaseModel):
     set_env: SetEnv = ()
     settings: MetaSettings = Field(
         default=MetaSettings(), description="keys of mmc-meta.conf, spelled as there: ock.mmc.log_level"
+    )
+    client: MmcClientOptions | None = Field(
+        default=None, description="how tests make clients of the pool; without it they make none"
     )
 
 
@@ -102,6 +107,23 @@ class MmcMetaService:
     def probe(self, placement: Placement) -> Probe:
         """Its metrics: the HTTP server is the last thing to start."""
         return Probe(url=placement.url + "/metrics")
+
+    def makes_clients(self, member: Member) -> bool:
+        """Only where the file says how: a client needs an NPU."""
+        return member.options.get("client") is not None
+
+    def access(self, placement: Placement) -> PoolAccess:
+        """Clients with an mmc-local.conf of their own. Raises RenderError when the settings do not fit."""
+        options = _options(placement)
+        if options.client is None:
+            raise RenderError(
+                f"member '{placement.name}' has no clients for tests",
+                where=f"members.{placement.name}.options.client",
+                expected="settings of mmc-local.conf",
+                seen="nothing",
+            )
+        meta = options.settings.values()
+        return memcache_access(placement, options.client, meta, metrics=placement.url + "/metrics")
 
 
 def _values(placement: Placement, settings: MetaSettings) -> dict[str, object]:

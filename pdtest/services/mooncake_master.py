@@ -181,6 +181,7 @@ def _promises(args: Mapping[str, Any], member: str) -> Promises:
         lease_holds_removal=True,
         empty_values=False,
         layer_by_layer=True,
+        spectators=True,
         put_timeout_s=float(known.get("put_start_discard_timeout_sec", 30)),
         client_timeout_s=float(known.get("client_ttl", 10)),
         transfer_timeout_s=_TCP_SILENCE_S,

@@ -39,6 +39,7 @@ class Promises:
         lease_holds_removal: `remove` refuses an object that is leased.
         empty_values: an object of no bytes can be put.
         layer_by_layer: layers can be put one by one; else all layers of an object come in one call.
+        spectators: a client can take part that contributes no memory.
         put_timeout_s: seconds after which a put whose writer is gone no longer keeps its key.
         client_timeout_s: seconds after which a silent client is given up, with all that was in its memory.
         transfer_timeout_s: seconds until a read from memory that does not answer fails.
@@ -55,6 +56,7 @@ class Promises:
     lease_holds_removal: bool
     empty_values: bool
     layer_by_layer: bool
+    spectators: bool
     put_timeout_s: float
     client_timeout_s: float
     transfer_timeout_s: float
@@ -91,8 +93,9 @@ class Gauges:
 class PoolAccess:
     """All that a test needs to use a store: make clients, know what to expect, read its metrics.
 
-    ``command`` starts one client in an empty directory of its own; ``{segment}`` in its arguments stands for
-    the bytes of memory that the client contributes, ``segment_bytes`` is how many by default.
+    ``command`` starts one client in an empty directory of its own. ``{segment}`` in its arguments stands for
+    the bytes of memory that the client contributes, ``segment_bytes`` by default, and ``{directory}`` in its
+    variables for that directory.
     """
 
     command: Command

@@ -44,8 +44,14 @@ class StoreClient:
         timeout_s: float = 20.0,
     ) -> StoreClient:
         """Start one and let it register. Raises as its methods do, OSError."""
-        argv = tuple(part.replace("{segment}", str(segment_bytes)) for part in access.command.argv)
-        command = replace(access.command, argv=argv)
+        command = replace(
+            access.command,
+            argv=tuple(part.replace("{segment}", str(segment_bytes)) for part in access.command.argv),
+            env={
+                name: value.replace("{directory}", str(directory))
+                for name, value in access.command.env.items()
+            },
+        )
         agent = await AgentProcess.start(command, directory, name=name, env=env)
         client = cls(agent, segment_bytes=segment_bytes, timeout_s=timeout_s)
         try:

@@ -96,13 +96,18 @@ class Store:
         return self._access.gauges
 
     async def client(self, *, segment_bytes: int | None = None, timeout_s: float = 20.0) -> StoreClient:
-        """A new client, closed with the test. It contributes ``segment_bytes``, else what the member says."""
+        """A new client, closed with the test. It contributes ``segment_bytes``, else what the member says.
+
+        0 is what the member says as well, where the store has no clients without memory.
+        """
+        if segment_bytes is None or not (segment_bytes or self.promises.spectators):
+            segment_bytes = self.segment_bytes
         number = len(self._clients) + 1
         client = await StoreClient.start(
             self._access,
             self._directory / f"client-{number}",
             name=f"client-{number}",
-            segment_bytes=self.segment_bytes if segment_bytes is None else segment_bytes,
+            segment_bytes=segment_bytes,
             env=self._env,
             timeout_s=timeout_s,
         )

@@ -20,6 +20,7 @@ PROMISES = Promises(
     lease_holds_removal=False,
     empty_values=True,
     layer_by_layer=True,
+    spectators=True,
     put_timeout_s=0.1,
     client_timeout_s=0.1,
     transfer_timeout_s=0.1,

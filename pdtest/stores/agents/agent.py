@@ -75,10 +75,9 @@ def main(backend: str, segment_bytes: str, settings: str) -> None:
     os.dup2(2, 1)
     try:
         store = _load(backend).connect(int(segment_bytes), json.loads(settings))
-    except BaseException as error:
-        traceback.print_exc()
+    except Exception as error:  # noqa: BLE001 - whatever a store raises is an answer
         send(answers, {"error": f"{type(error).__name__}: {error}"})
-        raise SystemExit(1) from error
+        raise SystemExit(1) from None
     send(answers, {"result": "ready"})
     while (request := receive(asked)) is not None:
         answer(store, request, answers)
