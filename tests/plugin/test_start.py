@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import pdtest.plugin.run as run_module
+from pdtest.cluster.health import unwell
 
 from .conftest import Project, member
 
@@ -52,7 +52,7 @@ def test_a_member_that_dies_while_the_members_are_looked_at_lives_in_the_next_te
     project: Project, monkeypatch: pytest.MonkeyPatch, found: str
 ) -> None:
     """Real vLLM ends some seconds after its engine did: once in a CI run exactly then."""
-    monkeypatch.setattr(run_module, "unwell", run_module.unwell)  # what the project replaces is put back
+    monkeypatch.setattr("pdtest.plugin.run.unwell", unwell)  # what the project replaces is put back
     project.environment()
     project.tests(f"""
 import os, signal, time
