@@ -22,8 +22,9 @@ class Place(StrEnum):
 class Mutant:
     """One planted bug.
 
-    ``bugs`` are the classes of bugs in the field that it stands for, F1 to F12 of docs/mutants.md. ``switch`` is
-    what is written to its place's switch. ``first`` is part of the names of tests that are tried first.
+    ``bugs`` are the classes of bugs in the field that it stands for, F1 to F12 of docs/mutants.md.
+    ``switch`` is what is written to its place's switch. ``first`` is part of the names of tests that are
+    tried first.
     ``unseen`` says of suites that cannot notice it why they cannot: they are not run on it.
     """
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -180,8 +181,12 @@ def _outcome(call: pytest.CallInfo[None], report: pytest.TestReport) -> Outcome:
 
 def mutant_of(item: pytest.Item) -> str | None:
     """The mutant a test runs on; None without --mutants."""
+    return _parameters(item).get(AXIS)
+
+
+def _parameters(item: pytest.Item) -> Mapping[str, Any]:
     callspec = getattr(item, "callspec", None)
-    return callspec.params.get(AXIS) if callspec is not None else None
+    return callspec.params if callspec is not None else {}
 
 
 def planted(item: pytest.Item) -> bool:
@@ -213,7 +218,7 @@ def _can_notice(item: pytest.Item, known: Mapping[str, Mutant]) -> bool:
         return True
     if name not in known or suite_of(item) in known[name].unseen:
         return False
-    route = item.callspec.params.get("route")  # type: ignore[attr-defined] - it has a mutant
+    route = _parameters(item).get("route")
     by_proxy = route is not None and str(route) == _PROXY_ROUTE
     return {Place.PARAMS: not by_proxy, Place.PROXY: by_proxy, Place.KV: True}[known[name].place]
 
@@ -231,7 +236,7 @@ def _switch(cluster: Cluster, texts: Mapping[Place, str]) -> None:
     for member in cluster.members.values():
         gateway = member.service.name == MutantGatewayService.name
         place = Place.PROXY if gateway else Place.KV if member.role is Role.DECODE else None
-        if place in texts:
+        if place is not None and place in texts:
             file = member.directory / SWITCH
             temporary = file.with_suffix(".new")
             temporary.write_text(texts[place], encoding="utf-8")
