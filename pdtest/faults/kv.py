@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 from pdtest.client.endpoint import Endpoint
-from pdtest.client.errors import RequestFailed
 from pdtest.faults.fault import Aftermath, Unverified
 
 _USAGE = "vllm:kv_cache_usage_perc"
@@ -68,9 +66,7 @@ class ExhaustedKV:
         """Let go of those under way."""
         for task in self._holding:
             task.cancel()
-        for task in self._holding:
-            with suppress(asyncio.CancelledError, RequestFailed):
-                await task
+        await asyncio.gather(*self._holding, return_exceptions=True)
         self._holding = []
 
     async def _usage(self) -> float:

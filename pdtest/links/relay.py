@@ -50,6 +50,7 @@ class Relay:
             pair.abort()
         if self._echo is not None:
             self._echo.close()
+        await asyncio.sleep(0)  # sockets close in the loop's next round
 
     async def become(self, condition: Condition) -> None:
         """Change what the link is like, for existing connections and for new ones."""

@@ -19,6 +19,14 @@ def test_counter_with_or_without_total(name: str) -> None:
     assert METRICS.total(name) == 1859.0
 
 
+def test_some_names_only() -> None:
+    some = Metrics.parse(TEXT, ("vllm:kv_cache_usage_perc", BY_SOURCE))
+    assert some.gauge("vllm:kv_cache_usage_perc") == METRICS.gauge("vllm:kv_cache_usage_perc") is not None
+    assert some.total(BY_SOURCE, source="external_kv_transfer") == 1859.0
+    assert some.total("vllm:nixl_bytes_transferred_sum") is None
+    assert BY_SOURCE in some.families
+
+
 def test_absent_is_not_zero() -> None:
     assert METRICS.total("vllm:nixl_num_failed_handshakes") is None
     assert METRICS.total(BY_SOURCE, no_such_label="x") is None

@@ -200,6 +200,21 @@ def test_unknown_ways_of_tampering_are_found(findings: Findings) -> None:
     assert "did you mean 'stale'?" in str(finding)
 
 
+def test_links_lead_from_member_to_member(findings: Findings) -> None:
+    assert findings(more="links: [{source: decode, target: prefill, port: side_channel}]\n") == ()
+    [finding] = findings(more="links: [{source: decod, target: prefill}]\n")
+    assert finding.key == "links[0].source"
+    assert finding.next_step == "did you mean 'decode'?"
+    [finding] = findings(more="links: [{target: prefill, port: side_chanel}]\n")
+    assert finding.next_step == "did you mean 'side_channel'?"
+
+
+def test_unknown_scenarios_are_found(findings: Findings) -> None:
+    assert findings(more="recovery: {prefill-killed-in-transfer: [right], burst: [error]}\n") == ()
+    [finding] = findings(more="recovery: {prefill-kiled-in-transfer: [right]}\n")
+    assert finding.next_step == "did you mean 'prefill-killed-in-transfer'?"
+
+
 def test_unknown_services_in_defaults_are_found(findings: Findings) -> None:
     [finding] = findings(more="defaults: {vlm: {args: {}}}\n")
     assert finding.key == "defaults.vlm"

@@ -202,7 +202,7 @@ class FakeEngine:
     def station(self) -> Station:
         return Station(address="127.0.0.1", ports={})
 
-    async def metrics(self) -> Metrics:
+    async def metrics(self, *_names: str) -> Metrics:
         self.readings += 1
         return metrics_of(self.counts[min(self.readings, len(self.counts)) - 1])
 

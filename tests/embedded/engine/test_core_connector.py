@@ -300,6 +300,7 @@ async def test_the_host_tells_connectors_where_they_are(start: Start) -> None:
     core = await start(tensor_ranks=2, data_ranks=2, side_port=7000, side_host="10.0.0.1", transfer_time=0.5)
     rank = core.rank
     assert list(rank.side_ports) == [7000, 7001]
+    assert rank.announced_port == 7000
     assert (rank.address, rank.http_port, rank.transfer_delay_s) == ("10.0.0.1", 8000, 0.5)
     assert rank.labels == {"model_name": "small", "engine": "0"}
     assert rank.engine_id.endswith("_dp0")

@@ -45,6 +45,7 @@ async def test_ranks_have_kv_and_statistics_of_their_own() -> None:
     assert (zero.statistics.hits, one.statistics.hits) == (0, 8)
     assert zero.rank.engine_id != one.rank.engine_id
     assert [list(core.rank.side_ports) for core in both] == [[5600], [5601]]
+    assert [core.rank.announced_port for core in both] == [5600, 5601]
     await both.close()
 
 

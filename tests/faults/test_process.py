@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from pdtest.client.endpoint import Endpoint
+from pdtest.client.errors import MemberGone
+from pdtest.client.request import Request
+from pdtest.cluster.cluster import Cluster
+from pdtest.events import MemberDied
+from pdtest.faults import Freeze, Kill, Refused, Restart, Terminate, inflicted
+from pdtest.faults.process import has_ended, processes_of, state
+from pdtest.launch.kin import Kinsman
+
+from .conftest import Start, little, unverified
+
+
+def answers(cluster: Cluster, path: str = "/", timeout_s: float = 5.0) -> bool:
+    try:
+        return httpx.get(cluster.members["decode"].url + path, timeout=timeout_s).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+async def test_a_killed_member_is_dead_and_comes_back(start: Start) -> None:
+    cluster = start()
+    member = cluster.members["decode"]
+    former = member.process.pid if member.process else None
+    async with inflicted(Kill(cluster, "decode")) as seen:
+        assert str(former) in seen.what
+        assert member.dead
+        assert member.died.result().returncode == -signal.SIGKILL
+        assert not answers(cluster)
+    assert member.generation == 2
+    assert answers(cluster)
+
+
+async def test_one_process_of_a_member_can_be_killed(start: Start) -> None:
+    cluster = start()
+    assert answers(cluster, "/child")
+    fault = Kill(cluster, "decode", part="little-child")
+    async with inflicted(fault) as seen:
+        assert "ended" in seen.what
+        assert cluster.members["decode"].alive
+        assert answers(cluster)
+        assert len(processes_of(cluster.members["decode"], "look")) == 1
+    assert cluster.members["decode"].generation == 2
+
+
+async def test_a_part_that_is_not_there_is_refused(start: Start) -> None:
+    cluster = start()
+    with pytest.raises(Refused, match="EngineCore"):
+        async with inflicted(Kill(cluster, "decode", part="EngineCore")):
+            pytest.fail("unreachable")
+    assert answers(cluster)
+
+
+async def test_a_member_may_end_by_itself(start: Start) -> None:
+    cluster = start()
+    async with inflicted(Terminate(cluster, "decode")):
+        assert cluster.members["decode"].died.result().returncode == -signal.SIGTERM
+    assert answers(cluster)
+
+
+async def test_a_frozen_member_keeps_its_connections_and_answers_later(start: Start) -> None:
+    cluster = start()
+    async with httpx.AsyncClient() as client:
+        async with inflicted(Freeze(cluster, "decode")):
+            asked = asyncio.create_task(client.get(cluster.members["decode"].url, timeout=20))
+            await asyncio.wait({asked}, timeout=0.2)
+            assert not asked.done()
+        assert (await asked).status_code == 200
+    assert cluster.members["decode"].generation == 1
+
+
+async def test_a_restarted_member_is_another_process_on_the_same_ports(start: Start) -> None:
+    cluster = start()
+    url = cluster.members["decode"].url
+    async with inflicted(Restart(cluster, "decode")) as seen:
+        assert "serves in place of" in seen.what
+        assert cluster.members["decode"].url == url
+        assert answers(cluster)
+
+
+class _Nothing(Kill):
+    def hit(self, process: Kinsman) -> None:
+        pass
+
+
+class _NoStop(Freeze):
+    def hit(self, process: Kinsman) -> None:
+        pass
+
+
+class _NoRestart(Restart):
+    async def arm(self) -> None:
+        member = self._cluster.members[self.target]
+        self._before = member.generation, member.process and member.process.pid
+
+
+@pytest.mark.parametrize("kind", [_Nothing, _NoStop, _NoRestart])
+async def test_a_signal_that_does_nothing_is_not_taken_for_one(
+    start: Start, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    monkeypatch.setattr("pdtest.faults.process._WITHIN_S", 0.2)
+    cluster = start()
+    await unverified(kind(cluster, "decode"))
+    assert answers(cluster)
+
+
+async def test_a_port_that_somebody_still_answers_is_no_kill(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = start()
+
+    async def answered(_: object) -> None:
+        return None
+
+    monkeypatch.setattr("pdtest.faults.process.refusal", answered)
+    assert "somebody still answers" in str(await unverified(Kill(cluster, "decode")))
+
+
+async def test_members_that_are_attached_to_are_refused(start: Start) -> None:
+    cluster = start()
+    url = cluster.members["decode"].url
+    other = start(decode=little(launcher="attach", url=url, options={}))
+    for kind in (Kill, Freeze, Restart):
+        with pytest.raises(Refused, match="no process here"):
+            async with inflicted(kind(other, "decode")):
+                pytest.fail("unreachable")
+    assert answers(cluster)
+
+
+def test_a_pid_that_was_used_again_has_ended(start: Start) -> None:
+    cluster = start()
+    process = processes_of(cluster.members["decode"], "look")[0]
+    assert not has_ended(process)
+    assert state(process) in "SR"
+    later = Kinsman(
+        pid=process.pid,
+        parent=process.parent,
+        group=process.group,
+        session=process.session,
+        started=process.started - 1,
+        ended=False,
+    )
+    assert has_ended(later)
+    assert state(Kinsman(**{**vars(process), "pid": 2**22 - 1})) == "X"
+
+
+async def test_who_waits_for_the_dead_hears_of_it_within_a_second(start: Start) -> None:
+    cluster = start()
+    member = cluster.members["decode"]
+    async with httpx.AsyncClient(timeout=60) as http:
+        endpoint = Endpoint("decode", member.url, model="none", http=http, timeout_s=60, died=member.died)
+        for _ in range(3):
+            held = asyncio.create_task(http.get(member.url + "/hold"))
+            waiting = asyncio.create_task(_wait_on(endpoint))
+            await asyncio.sleep(0.1)
+            killed_at = time.perf_counter()
+            os.kill(processes_of(member, "look")[0].pid, signal.SIGKILL)
+            with pytest.raises(MemberGone):
+                await waiting
+            assert time.perf_counter() - killed_at < 1.0
+            held.cancel()
+            await asyncio.gather(held, return_exceptions=True)
+            assert isinstance(member.died.result(), MemberDied)
+            await asyncio.to_thread(cluster.restart, "decode")
+            endpoint = Endpoint("decode", member.url, model="none", http=http, timeout_s=60, died=member.died)
+
+
+async def _wait_on(endpoint: Endpoint) -> None:
+    await endpoint.health("/hold")
+    await endpoint.generate(Request.tokens((1, 2)))

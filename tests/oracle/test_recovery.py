@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+
+import pytest
+
+from pdtest.client.errors import (
+    BrokenStream,
+    Call,
+    HttpStatusError,
+    MalformedAnswer,
+    MemberGone,
+    RequestFailed,
+    RequestTimedOut,
+    Unreachable,
+)
+from pdtest.client.handoff import Route
+from pdtest.client.prompts import Prompts
+from pdtest.client.request import Request
+from pdtest.environment.schema import Thresholds
+from pdtest.events import Recovered
+from pdtest.events.record import Event
+from pdtest.faults import Fault, Seen
+from pdtest.oracle.handoffs import Handoffs
+from pdtest.oracle.oracle import Oracle
+from pdtest.oracle.parity import Tolerance
+from pdtest.oracle.recovery import Drill, is_of_a_fault
+from pdtest.oracle.verdict import Finding, Ruling
+from pdtest.wire.registry import contract_for
+
+from .fakes import BLOCK, ROLES, FakeEngine, FakeReference, Model, engines, environment_of, failed
+
+CALL = Call(member="decode", method="POST", url="http://decode", timeout_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "tells"),
+    [
+        (HttpStatusError(CALL, status=500, body=""), True),
+        (HttpStatusError(CALL, status=503, body=""), True),
+        (HttpStatusError(CALL, status=400, body=""), False),
+        (HttpStatusError(CALL, status=404, body=""), False),
+        (MemberGone(CALL, how="-9"), True),
+        (Unreachable(CALL, reason="refused"), True),
+        (BrokenStream(CALL, reason="cut", status=200, body=""), True),
+        # An error with status 200, and a request that nobody ever answers.
+        (MalformedAnswer(CALL, reason="an error with status 200", status=200, body=""), False),
+        (RequestTimedOut(CALL), False),
+    ],
+)
+def test_an_error_must_say_that_the_service_failed(error: RequestFailed, *, tells: bool) -> None:
+    assert is_of_a_fault(error) is tells
+
+
+def never(_: Fault) -> AbstractAsyncContextManager[Seen]:
+    raise NotImplementedError
+
+
+Make = Callable[..., tuple[Drill, list[Event]]]
+
+
+@pytest.fixture
+def make() -> Make:
+    def make(decode: FakeEngine, recovery_s: float = 5.0) -> tuple[Drill, list[Event]]:
+        environment = environment_of()
+        environment = environment.model_copy(update={"thresholds": Thresholds(recovery_s=recovery_s)})
+        told: list[Event] = []
+
+        def renew() -> Handoffs:
+            return Unhurried(
+                environment=environment,
+                contract=contract_for(("nixl",)),
+                engines=engines(FakeEngine("prefill"), decode),
+                roles=ROLES,
+                proxy=None,
+                block_bytes=None,
+                witness=lambda _: None,
+                on_event=told.append,
+            )
+
+        oracle = Oracle(reference=FakeReference(), tolerance=Tolerance(logprob=1e-4), block_size=BLOCK)
+        drill = Drill(
+            name="burst",
+            environment=environment,
+            renew=renew,
+            oracle=oracle,
+            inflict=never,
+            prompts=Prompts(seed="x", vocab_size=4096),
+            tell=told.append,
+            test="t",
+        )
+        return drill, told
+
+    return make
+
+
+class Unhurried(Handoffs):
+    """The fakes know no timeouts."""
+
+    def with_timeout(self, timeout_s: float) -> Handoffs:  # noqa: ARG002
+        return self
+
+    def over(self, *_: str) -> Handoffs:
+        return self
+
+
+def found(drill: Drill) -> dict[str, Finding]:
+    return {finding.check: finding for finding in drill.findings}
+
+
+def failing(times: int) -> Callable[[Request], Exception | None]:
+    left = [failed() for _ in range(times)]
+    return lambda _: left.pop() if left else None
+
+
+async def test_it_asks_until_there_is_a_right_answer_and_tells_how_long_that_took(make: Make) -> None:
+    drill, told = make(FakeEngine("decode", fails=failing(2)))
+    await drill.recover(time.perf_counter() - 1.0, route=Route.CLIENT)
+    [recovered] = [event for event in told if isinstance(event, Recovered)]
+    assert recovered.attempts == 3
+    assert recovered.took_s > 1.0
+    assert recovered.scenario == "burst, client"
+    assert found(drill)["next request"].ruling is Ruling.PASS
+
+
+async def test_a_wrong_answer_is_no_recovery(make: Make) -> None:
+    drill, _ = make(FakeEngine("decode", model=Model(off={3 * BLOCK + 5: 0.5})))
+    await drill.recover(time.perf_counter(), route=Route.CLIENT)
+    assert found(drill)["next request"].ruling is Ruling.FAIL
+    assert "wrong" in found(drill)["next request"].text
+
+
+async def test_who_does_not_come_back_in_time_fails(make: Make) -> None:
+    drill, told = make(FakeEngine("decode", fails=lambda _: failed()), recovery_s=0.2)
+    await drill.recover(time.perf_counter(), route=Route.CLIENT)
+    assert found(drill)["recovery"].ruling is Ruling.FAIL
+    assert found(drill)["next request"].ruling is Ruling.FAIL
+    assert not [event for event in told if isinstance(event, Recovered)]
+
+
+async def test_each_request_has_a_prompt_of_its_own(make: Make) -> None:
+    drill, _ = make(FakeEngine("decode"))
+    one, two = drill.fresh(2), drill.fresh(2, stream=True)
+    assert one.prompt != two.prompt
+    assert one.prompt_tokens == two.prompt_tokens == 3 * BLOCK + 5
+    assert replace(two, prompt=one.prompt, stream=False) == one
