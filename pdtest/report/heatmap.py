@@ -22,7 +22,7 @@ def heatmap(diagnosis: Diagnosis) -> Iterator[str]:
     heads = len(comparison.received.heads)
     columns = [range(start, min(start + each, blocks)) for start in range(0, blocks, each)]
     wide = f", {each} to a column" if each > 1 else ""
-    yield f"{blocks} blocks of {size} tokens{wide}; heads that differ: . none, 1-9, + more, # all {heads}"
+    yield f"{blocks} blocks of {size} tokens{wide}; wrong heads: . none 1-9 + more # all {heads}"
     yield f"{'':<12}{_scale(columns)}".rstrip()
     layers = _drawn(comparison)
     for layer in layers:
