@@ -71,7 +71,7 @@ class Sides:
             return await client.get("/metrics")
 
     def _client(self, side: Side) -> httpx.AsyncClient:
-        transport = httpx.ASGITransport(app=self._gates[side])  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(app=self._gates[side])
         return httpx.AsyncClient(transport=transport, base_url="http://gateway")
 
 
@@ -244,7 +244,7 @@ async def test_a_client_that_leaves_takes_its_request_with_it(tmp_path: Path) ->
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(slow))
     gate = Gate(Side.FRONT, "http://upstream", Switch(tmp_path / "switch"), http)
-    messages = [{"type": "http.request", "body": b"{}"}, {"type": "http.disconnect"}]
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": b"{}"}, {"type": "http.disconnect"}]
 
     async def receive() -> dict[str, Any]:
         if len(messages) == 1:
@@ -255,7 +255,7 @@ async def test_a_client_that_leaves_takes_its_request_with_it(tmp_path: Path) ->
         raise AssertionError
 
     scope = {"method": "POST", "path": COMPLETIONS, "query_string": b"", "headers": []}
-    await asyncio.wait_for(gate(scope, receive, send), 5)  # type: ignore[arg-type]
+    await asyncio.wait_for(gate(scope, receive, send), 5)
     assert left.is_set()
 
 
