@@ -53,7 +53,7 @@ def picture(diagnosis: Diagnosis, file: Path) -> Path | None:
         sharey=True,
         squeeze=False,
         layout="constrained",
-        figsize=(min(4 + 0.3 * len(blocks), 16), min(2 + 0.12 * len(layers) * len(heads), 20)),
+        figsize=(min(6 + 0.3 * len(blocks), 16), min(2 + 0.12 * len(layers) * len(heads), 20)),
     )
     for panel, half in zip(panels[0], Half, strict=True):
         cells = [

@@ -78,11 +78,12 @@ def probe(monkeypatch: pytest.MonkeyPatch) -> Any:
             return Plain
 
     logger = logging.getLogger("test")
-    for name, content in {
+    contents: dict[str, dict[str, Any]] = {
         "vllm": {},
         "vllm.logger": {"init_logger": lambda _: logger},
         "vllm.distributed.kv_transfer.kv_connector.factory": {"KVConnectorFactory": Factory},
-    }.items():
+    }
+    for name, content in contents.items():
         module = ModuleType(name)
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
