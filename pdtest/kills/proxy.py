@@ -86,6 +86,7 @@ PROXY: Final[tuple[Mutant, ...]] = (
         bugs=("F4", "F9"),
         switch="prefill-twice",
         first="test_release",
+        unseen=_LEAKS,
         does="sends each request to prefill twice: blocks that nobody fetches",
     ),
     _proxy(

@@ -224,12 +224,18 @@ def _can_notice(item: pytest.Item, known: Mapping[str, Mutant]) -> bool:
 
 
 def _rank(item: pytest.Item, mutant: Mutant | None) -> int:
-    known = item.nodeid.partition("[")[0] + item.name.partition("-embedded")[0]
+    known = _own_name(item)
     if mutant is not None and mutant.first and mutant.first in known:
         return 0
-    if any(part in item.name for part in _LONG):
+    if any(part in known for part in _LONG):
         return 3
-    return 1 if any(part in item.name for part in _SHORT) else 2
+    return 1 if any(part in known for part in _SHORT) else 2
+
+
+def _own_name(item: pytest.Item) -> str:
+    """File, function and parameters, but for the environment and the mutant."""
+    own = [str(value) for name, value in _parameters(item).items() if name not in {AXIS, "cluster"}]
+    return " ".join([item.nodeid.partition("[")[0], *own])
 
 
 def _switch(cluster: Cluster, texts: Mapping[Place, str]) -> None:
