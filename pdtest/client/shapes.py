@@ -83,7 +83,7 @@ SHAPES: tuple[Shape, ...] = (
     _variant("no-logprobs", "the plainest request there is", logprobs=None),
     _variant("prompt-logprobs", "needs every position, so nothing may be skipped", prompt_logprobs=1),
     _variant("streamed", "chunks: split, duplicated, lost", stream=True),
-    _variant("sampled-with-seed", "sampling state starts on decode", temperature=0.8, seed=7),
+    _variant("sampled-with-seed", "sampling state starts on decode", temperature=0.8, seed=7, logprobs=20),
     Shape(
         name="eos-first",
         hides="prefill's one token ends the answer, and it frees the blocks before decode has them",
