@@ -103,18 +103,22 @@ async def inflicted(
     Raises Refused and Unverified, and what mending raises.
     """
     say = tell or _nobody_hears
-    names = {"fault": fault.name, "target": fault.target, "test": test}
+    name, target = fault.name, fault.target
     armed_at = time.perf_counter()
+    in_effect_at = 0.0
     try:
         await fault.arm()
         in_effect_at = time.perf_counter()
-        say(FaultArmed(**names))
+        say(FaultArmed(fault=name, target=target, test=test))
         what = await fault.verify()
-        say(FaultVerified(**names, seen=what, after_s=time.perf_counter() - armed_at))
+        after_s = time.perf_counter() - armed_at
+        say(FaultVerified(fault=name, target=target, test=test, seen=what, after_s=after_s))
         yield Seen(fault=fault, what=what, in_effect_at=in_effect_at)
     finally:
         await to_its_end(fault.lift())
-        say(FaultLifted(**names, lasted_s=time.perf_counter() - armed_at))
+        lasted_s = time.perf_counter() - armed_at
+        if in_effect_at:  # else it was refused
+            say(FaultLifted(fault=name, target=target, test=test, lasted_s=lasted_s))
 
 
 async def to_its_end(work: Awaitable[None]) -> None:

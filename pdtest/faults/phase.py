@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pdtest.client.endpoint import Endpoint
 from pdtest.client.errors import RequestFailed
@@ -59,7 +60,7 @@ class Reached:
 
 async def reach(
     phase: Phase,
-    request: asyncio.Future[object],
+    request: asyncio.Future[Any],
     engines: Mapping[str, Endpoint],
     roles: Mapping[str, Role],
     *,
@@ -67,7 +68,7 @@ async def reach(
 ) -> Reached:
     """Watch ``engines`` until ``request``, the only one there, is in ``phase``.
 
-    Raises Unverified when it ended before, or does not get there in time.
+    Raises Missed when it ended before, or does not get there in time.
     """
     watch = _Watch(engines, roles)
     deadline = time.perf_counter() + within_s
@@ -79,7 +80,7 @@ async def reach(
         not_before = looked_at
         await asyncio.sleep(_POLL_S)
     ended = "it ended before" if request.done() else f"not within {within_s:g} s"
-    raise Unverified(
+    raise Missed(
         f"the request was never seen in the phase {phase}",
         expected=f"engines {', '.join(engines)} tell of it by {_RUNNING} and {_FETCHING}",
         seen=f"{ended}; phases seen: {', '.join(watch.phases) or 'none'}",

@@ -179,14 +179,14 @@ class Restart:
         """End it, start it, wait until it serves. Raises StartFailed, and Refused where it is not ours."""
         member = self._cluster.members[self.target]
         processes_of(member, self.name)
-        self._before = member.generation, member.process and member.process.pid
+        self._before = member.generation, _pid(member)
         await asyncio.to_thread(self._cluster.restart, self.target)
 
     async def verify(self) -> str:
         """Another process serves on the same ports, and the former one is gone."""
         member = self._cluster.members[self.target]
         generation, former = self._before
-        now = member.process and member.process.pid
+        now = _pid(member)
         if member.generation <= generation or now == former or (former and look_up(former)):
             raise Unverified(
                 f"{self.target} was not started again",
@@ -201,7 +201,7 @@ class Restart:
 
 def processes_of(member: RunningMember, fault: str) -> list[Kinsman]:
     """All living processes of a member. Raises Refused where they are not on this machine, or not ours."""
-    pid = member.process.pid if member.process is not None else None
+    pid = _pid(member)
     if not member.launcher.starts or pid is None or look_up(pid) is None:
         raise Refused(
             f"{fault}: '{member.name}' has no process here that pdtest has started",
@@ -212,6 +212,10 @@ def processes_of(member: RunningMember, fault: str) -> list[Kinsman]:
     kin = Kin({MEMBER_VARIABLE: str(member.directory.resolve())})
     kin.lead(pid)
     return kin.scan()
+
+
+def _pid(member: RunningMember) -> int | None:
+    return member.process.pid if member.process is not None else None
 
 
 def state(process: Kinsman) -> str:

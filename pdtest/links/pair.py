@@ -156,7 +156,7 @@ class _End(asyncio.Protocol):
         self._finished = finished
         self._gone = gone
         self._fills = fills
-        self.data_received = came  # type: ignore[method-assign]  # one call less for each piece
+        self.data_received = came  # type: ignore[method-assign, assignment]  # one call less per piece
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open."""

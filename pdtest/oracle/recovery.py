@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -38,6 +38,7 @@ Choose = Callable[[Reached], Fault]
 DEATH_S = 1.0
 _INTERNAL_ERROR = 500
 _PAUSE_S = 0.05
+_TICK_S = 0.02
 #: How often a phase is aimed at: a machine that has other work may look at it too late.
 _AIMS = 3
 
@@ -50,6 +51,8 @@ class Strike:
     seen: Seen
     handoff: Handoff
     ended_at: float
+    #: Of the time since then this process did nothing for so many seconds: the machine had other work.
+    stalled_s: float
     bystanders: tuple[Handoff, ...]
 
 
@@ -131,9 +134,8 @@ class Drill:
         Only when all are at rest, since counters tell of all that happens.
         """
         handoffs = self.renew()
-        volley = await (handoffs if route is Route.PROXY else handoffs.over(*over))(
-            self.fresh(2), route=route
-        )
+        chosen = handoffs if route is Route.PROXY else handoffs.over(*over)
+        volley = await chosen(self.fresh(2), route=route)
         verdict = await self.oracle.judge(volley, f"{self.name}: KV moves as before")
         self.findings += verdict.findings
 
@@ -153,23 +155,32 @@ class Drill:
         victims = handoffs if route is Route.PROXY else handoffs.over(*over)
         victim = asyncio.create_task(_timed(victims.send(self.fresh(16, stream=route is Route.PROXY), route)))
         beside: list[asyncio.Task[Handoff]] = []
+        stalls = _Stalls()
         try:
             reached = await reach(
                 phase, victim, victims.engines, handoffs.roles, within_s=thresholds.request_timeout_s
             )
             fault = choose(reached)
             beside += self._beside(handoffs, fault.members)
-            async with self.inflict(fault) as seen:
-                reached.require_still(self.environment.phases, seen.in_effect_at, ended=victim.done())
-                beside += self._beside(handoffs, fault.members)
-                await asyncio.wait({victim}, timeout=hold_s)
-                mending_at = time.perf_counter()
+            with stalls.counted():
+                async with self.inflict(fault) as seen:
+                    reached.require_still(self.environment.phases, seen.in_effect_at, ended=victim.done())
+                    beside += self._beside(handoffs, fault.members)
+                    await asyncio.wait({victim}, timeout=hold_s)
+                    mending_at = time.perf_counter()
             await self.recover(mending_at, route=route, over=over)
             handoff, ended_at = await victim
             bystanders = tuple(await asyncio.gather(*beside))
         finally:
             await _dismiss(victim, *beside)
-        return Strike(reached=reached, seen=seen, handoff=handoff, ended_at=ended_at, bystanders=bystanders)
+        return Strike(
+            reached=reached,
+            seen=seen,
+            handoff=handoff,
+            ended_at=ended_at,
+            stalled_s=stalls.seconds,
+            bystanders=bystanders,
+        )
 
     async def _leave(self, phase: Phase, handoffs: Handoffs, route: Route) -> float:
         leaving = asyncio.create_task(handoffs.send(self.fresh(16, stream=True), route))
@@ -191,7 +202,8 @@ class Drill:
         outcome = await ended(strike.handoff, self.oracle)
         self.findings.append(permitted(self.name, outcome, allowed))
         if strike.handoff.error is not None:
-            self._judge_error(strike.handoff.error, strike.ended_at - strike.seen.in_effect_at)
+            late_s = strike.ended_at - strike.seen.in_effect_at - strike.stalled_s
+            self._judge_error(strike.handoff.error, late_s)
         for bystander in strike.bystanders:
             await self.require_right("bystander", bystander)
 
@@ -242,6 +254,35 @@ async def _aimed(attempt: Callable[[], Awaitable[T]]) -> T:
         with suppress(Missed):
             return await attempt()
     return await attempt()
+
+
+class _Stalls:
+    """Notes for how long the event loop had no turn: what happened then cannot be told apart in time."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._woken = time.perf_counter()
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """While it lasts, which must be in a running loop."""
+        self._woken = time.perf_counter()
+        ticker = asyncio.create_task(self._tick())
+        try:
+            yield
+        finally:
+            ticker.cancel()
+            self._note()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._note()
+
+    def _note(self) -> None:
+        now = time.perf_counter()
+        self.seconds += max(now - self._woken - _TICK_S, 0.0)
+        self._woken = now
 
 
 async def _timed(work: Coroutine[Any, Any, Handoff]) -> tuple[Handoff, float]:

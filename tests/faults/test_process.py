@@ -101,7 +101,7 @@ class _NoStop(Freeze):
 class _NoRestart(Restart):
     async def arm(self) -> None:
         member = self._cluster.members[self.target]
-        self._before = member.generation, member.process and member.process.pid
+        self._before = member.generation, member.process.pid if member.process else None
 
 
 @pytest.mark.parametrize("kind", [_Nothing, _NoStop, _NoRestart])

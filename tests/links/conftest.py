@@ -34,14 +34,14 @@ async def serving(talk: Talk = echo) -> AsyncIterator[Server]:
     writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server.heard.append(writer.get_extra_info("peername")[1])
+        served.heard.append(writer.get_extra_info("peername")[1])
         writers.append(writer)
         await talk(reader, writer)
 
     listening = await asyncio.start_server(serve, "127.0.0.1", 0)
-    server = Server(port=listening.sockets[0].getsockname()[1])
+    served = Server(port=listening.sockets[0].getsockname()[1])
     try:
-        yield server
+        yield served
     finally:
         listening.close()
         for writer in writers:

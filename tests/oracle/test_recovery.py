@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -27,7 +28,7 @@ from pdtest.faults import Fault, Seen
 from pdtest.oracle.handoffs import Handoffs
 from pdtest.oracle.oracle import Oracle
 from pdtest.oracle.parity import Tolerance
-from pdtest.oracle.recovery import Drill, is_of_a_fault
+from pdtest.oracle.recovery import Drill, _Stalls, is_of_a_fault
 from pdtest.oracle.verdict import Finding, Ruling
 from pdtest.wire.registry import contract_for
 
@@ -139,6 +140,16 @@ async def test_who_does_not_come_back_in_time_fails(make: Make) -> None:
     assert found(drill)["recovery"].ruling is Ruling.FAIL
     assert found(drill)["next request"].ruling is Ruling.FAIL
     assert not [event for event in told if isinstance(event, Recovered)]
+
+
+async def test_a_process_that_stood_still_is_not_blamed_on_the_service() -> None:
+    stalls = _Stalls()
+    with stalls.counted():
+        await asyncio.sleep(0.05)
+        before = stalls.seconds
+        time.sleep(0.2)  # noqa: ASYNC251 - that is the point
+        await asyncio.sleep(0)
+    assert stalls.seconds - before > 0.15
 
 
 async def test_each_request_has_a_prompt_of_its_own(make: Make) -> None:

@@ -204,6 +204,38 @@ def test_the_end_of_pytest_during_a_test_is_the_end_of_all(
         until(lambda: not project.survivors(), "nothing is left", 5.0)
 
 
+FROZEN = """
+import asyncio
+from pdtest.faults import Freeze
+
+@pytest.mark.disruptive
+async def test_freezes(cluster, inflict):
+    async with inflict(Freeze(cluster, "decode")):
+        print("now frozen", flush=True)
+        await asyncio.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl_c", "kill_9"])
+def test_the_end_of_pytest_is_the_end_of_what_it_froze(
+    project: Project, start: Callable[..., Started], number: signal.Signals
+) -> None:
+    project.environment()
+    project.tests(FROZEN)
+    run = start("-s")
+    run.wait_for("now frozen")
+
+    run.end(number)
+
+    if number is signal.SIGINT:
+        assert [event["kind"] for event in project.events() if "Fault" in str(event["kind"])] == [
+            "FaultArmed",
+            "FaultVerified",
+            "FaultLifted",
+        ]
+    until(lambda: not project.survivors(), "nothing is left", 5.0)
+
+
 @pytest.mark.parametrize(("option", "at_start", "in_tests"), [("-v", True, False), ("-vv", True, True)])
 def test_the_logs_of_the_members_are_shown_as_verbosely_as_asked_for(
     project: Project, option: str, *, at_start: bool, in_tests: bool
