@@ -214,8 +214,9 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     outcomes.summarize(terminalreporter, config.stash[SELECTION])
     if RUN in config.stash:
         run = config.stash[RUN]
-        if config.stash[KILLING] is not None:
-            config.stash[KILLING].summarize(terminalreporter, run.directory)
+        killing = config.stash[KILLING]
+        if killing is not None:
+            killing.summarize(terminalreporter, run.directory)
         outcomes.summarize_recoveries(terminalreporter, run.recoveries)
         outcomes.summarize_attached(terminalreporter, run.surveys)
         terminalreporter.line(f"pdtest: seed {run.seed}, run directory {run.directory}")

@@ -68,7 +68,7 @@ def _lacks(environment: Environment, fixtures: Container[str]) -> str | None:
 def pool_member(environment: Environment) -> str | None:
     """The store that tests have clients of: the first whose service makes some. None without any."""
     for name, member in environment.members_with(Role.STORE).items():
-        service = services().get(member.service)
+        service: object = services().get(member.service)
         if isinstance(service, PoolService) and service.makes_clients(member):
             return name
     return None

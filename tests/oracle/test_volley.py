@@ -95,10 +95,10 @@ async def test_engines_are_read_side_by_side() -> None:
     both = asyncio.Barrier(2)
 
     class Slow(FakeEngine):
-        async def metrics(self) -> Any:
+        async def metrics(self, *names: str) -> Any:
             async with asyncio.timeout(1.0):
                 await both.wait()
-            return await super().metrics()
+            return await super().metrics(*names)
 
     reading = await read_engines(engines(Slow("prefill"), Slow("decode", counts=[EXACT])))
     assert list(reading.metrics) == ["prefill", "decode"]
