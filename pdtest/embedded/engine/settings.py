@@ -18,9 +18,9 @@ class Settings:
 
     ``blocks`` are per data-parallel rank. ``seed`` decides what is sampled when a request brings no seed of
     its own. ``prefill_time`` and ``decode_time`` are seconds added to a prompt and to a step, for tests of
-    timing; ``transfer_time`` is added to every transfer by the connector. ``announced_port`` is what peers are
-    told instead of ``side_port``, where something stands between them and this process. ``data_policy`` is one of
-    `routing.POLICIES`. ``log_statistics_s``: seconds between lines about the ranks; None for no such lines.
+    timing; ``transfer_time`` is added to every transfer by the connector. ``announced_port`` is what peers
+    are told instead of ``side_port``, where something stands between them and this process. ``data_policy``
+    is one of `routing.POLICIES`. ``log_statistics_s``: seconds between lines about the ranks; None for no such lines.
     ``xray``: where digests of KV go. ``fault_transfer``: how KV is spoiled on arrival (`CorruptedConnector`).
     """
 

@@ -64,7 +64,7 @@ class Admin:
         return _json({"version": VERSION})
 
     async def server_info(self, request: Request) -> Response:
-        """How it is set up, as vLLM says it in development mode (0.32, serve/dev/server_info/api_router.py)."""
+        """How it is set up, as vLLM says in development mode (0.32, serve/dev/server_info/api_router.py)."""
         settings = self._service.settings
         config = {
             "model_config": {
