@@ -200,8 +200,8 @@ def _inside(group: argparse._ArgumentGroup) -> None:
         "--fault-transfer",
         type=_fault,
         metavar="KIND|@FILE",
-        help="change KV as it arrives, for tests of tests: a kind and settings, as in scaled,layer=1,factor=1.01,"
-        " or a file with that, which is read anew at each transfer",
+        help="change KV as it arrives, for tests of tests: a kind and settings, as in scaled,layer=1, "
+        "or a file with that, which is read anew at each transfer",
     )
 
 

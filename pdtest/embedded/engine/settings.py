@@ -20,7 +20,7 @@ class Settings:
     its own. ``prefill_time`` and ``decode_time`` are seconds added to a prompt and to a step, for tests of
     timing; ``transfer_time`` is added to every transfer by the connector. ``announced_port`` is what peers
     are told instead of ``side_port``, where something stands between them and this process. ``data_policy``
-    is one of `routing.POLICIES`. ``log_statistics_s``: seconds between lines about the ranks; None for no such lines.
+    is one of `routing.POLICIES`. ``log_statistics_s``: seconds between lines about the ranks; None for none.
     ``xray``: where digests of KV go. ``fault_transfer``: how KV is spoiled on arrival (`CorruptedConnector`).
     """
 
