@@ -45,7 +45,7 @@ async def test_both_sides_are_idle_after_the_answers(  # noqa: PLR0913, PLR0917 
     quiet: SeekQuiet,
     rule: Rule,
 ) -> None:
-    """KV usage returns to nothing on prefill and decode within `release_s`, and no lease had to end for it."""
+    """KV usage returns to nothing on prefill and decode within `release_s`, with no lease ended for it."""
     await quiet()
     # An engine may export what it counted of earlier requests with the step of the first of these.
     first, *others = asked
