@@ -20,8 +20,8 @@ from pdtest.plugin.fixtures import Rule
 pytestmark = [pytest.mark.recovery, pytest.mark.disruptive]
 
 #: How long something hangs. What reads from a prefill that hangs must give up by itself, which takes longer.
-_HOLD_S = 0.35
-_LONG_HOLD_S = 1.5
+_HOLD_S = 0.3
+_LONG_HOLD_S = 1.3
 
 
 async def test_scenario(
