@@ -80,7 +80,11 @@ class MooncakeMasterService:
     options_type: type[BaseModel] = MooncakeMasterOptions
     log_files: tuple[str, ...] = ()
     # glog: a letter for the severity, month and day.
-    log_rules = LogRules(error=re.compile(r"^[EF]\d{4} |^terminate called|^\*\*\* SIG|^ERROR: "))
+    log_rules = LogRules(
+        error=re.compile(r"^[EF]\d{4} |^terminate called|^\*\*\* SIG|^ERROR: "),
+        # What a client that raced with another is told: its key was just being put, or removed.
+        harmless=(re.compile(r"\] key=\S+, error=(replica_not_ready|object_not_found)\b"),),
+    )
     stages: tuple[Stage, ...] = (
         Stage(pattern=re.compile(r"HTTP metadata server started"), doing="metadata served"),
         Stage(pattern=re.compile(r"Master admin server started"), doing="answering"),

@@ -170,6 +170,8 @@ def test_every_diagnosis_of_its_own_has_its_line() -> None:
         ("E1121 08:09:11.566363 23230 master.cpp:1651] Failed to start master admin server", True),
         ("F1121 08:09:12.506702 23400 master.cpp:1608] Failed to start HTTP metadata server", True),
         ("terminate called after throwing an instance of 'std::invalid_argument'", True),
+        ("E1121 09:17:16.533380 20400 master_service.cpp:6440] key=a-5, error=replica_not_ready", False),
+        ("E1121 09:17:16.533380 20400 master_service.cpp:6440] key=a-5, error=invalid_slice_size", True),
         ("W1121 07:53:21.489379  7294 segment.cpp:228] segment_name=a, warn=segment_already_exists", False),
         ("I1121 08:34:20.856485 14339 master.cpp:1683] Shutdown signal received, exiting gracefully", False),
         ("WARNING: Logging before InitGoogleLogging() is written to STDERR", False),
