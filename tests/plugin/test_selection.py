@@ -22,8 +22,8 @@ def collect(project: Project, *arguments: str) -> set[str]:
 @pytest.fixture
 def three(project: Project) -> Project:
     project.environment("small", marks=["fake"])
-    project.environment("large", marks=["fake", "gpu"])
-    project.environment("other", marks=["ascend"], connector={"contract": ["example"]})
+    project.environment("large", marks=["fake", "rare"])
+    project.environment("other", marks=["other"], connector={"contract": ["example"]})
     project.ini("addopts = --strict-markers\npdtest_default_env = small")
     project.tests(ONE_TEST)
     return project
@@ -34,12 +34,12 @@ def test_environments_are_chosen_by_option_mark_and_setting(three: Project) -> N
     assert collect(three, "--env", "large") == {"large"}
     assert collect(three, "--env", "large", "--env", "other", "--env", "large") == {"large", "other"}
     assert collect(three, "-m", "fake") == {"small", "large"}
-    assert collect(three, "-m", "gpu") == {"large"}
-    assert collect(three, "-m", "not gpu") == {"small"}
-    assert collect(three, "-m", "fake and not gpu") == {"small"}
-    assert collect(three, "-m", "ascend or gpu") == {"large", "other"}
-    assert collect(three, "-k", "nixl", "-m", "fake or ascend") == {"small", "large"}
-    assert collect(three, "-k", "example", "-m", "fake or ascend") == {"other"}
+    assert collect(three, "-m", "rare") == {"large"}
+    assert collect(three, "-m", "not rare") == {"small"}
+    assert collect(three, "-m", "fake and not rare") == {"small"}
+    assert collect(three, "-m", "other or rare") == {"large", "other"}
+    assert collect(three, "-k", "nixl", "-m", "fake or other") == {"small", "large"}
+    assert collect(three, "-k", "example", "-m", "fake or other") == {"other"}
     assert not (three.path / ".pdtest").exists(), "nothing starts and nothing is written"
 
 
@@ -207,7 +207,13 @@ def test_a_test_of_an_axis_that_the_contract_lacks_is_skipped_with_the_reason(pr
 
 @pytest.fixture
 def with_pool(project: Project) -> Project:
-    project.environment("pool", model=None, connector=None, members={"pool": member("store")}, marks=["fake"])
+    project.environment(
+        "pool",
+        model=None,
+        connector=None,
+        members={"pool": {"role": "store", "service": "embedded-store"}},
+        marks=["fake"],
+    )
     project.environment("engines", marks=["fake"])
     project.tests("""
 @pytest.fixture
@@ -236,4 +242,6 @@ def test_what_runs_nowhere_is_skipped_with_the_reason(with_pool: Project) -> Non
 
     engines = with_pool.run("-rs", "-v", "--env", "engines", env=None)
     engines.assert_outcomes(passed=2, skipped=1)
-    engines.stdout.fnmatch_lines(["SKIPPED * engines has no member with role: store"])
+    engines.stdout.fnmatch_lines(
+        ["SKIPPED * engines has no member with role: store that clients can be made for"]
+    )
