@@ -24,6 +24,13 @@ _EXTENDS: Final[_Schema] = {
 _ABOUT: Final[tuple[str, ...]] = ("description", "default")
 #: Keys of which a file need not speak: the loader fills them or takes them from the file's name.
 _FILLED: Final = frozenset({"name", "source"})
+#: Keys that every file needs, but for those of stores alone (`checks.parts`).
+_OF_ENGINES: Final = ("model", "connector")
+_ONLY_STORES: Final[_Schema] = {
+    "type": "object",
+    "minProperties": 1,
+    "additionalProperties": {"properties": {"role": {"const": "store"}}, "required": ["role"]},
+}
 
 
 def json_schema() -> _Schema:
@@ -41,7 +48,8 @@ def json_schema() -> _Schema:
         "additionalProperties": False,
         "anyOf": [
             {"required": [KEY]},
-            {"required": [key for key in schema["required"] if key not in _FILLED]},
+            {"required": [*(key for key in schema["required"] if key not in _FILLED), *_OF_ENGINES]},
+            {"required": ["members"], "properties": {"members": _ONLY_STORES}},
         ],
         "$defs": {name: lenient.model(value) for name, value in schema["$defs"].items()},
     }

@@ -65,6 +65,9 @@ def test_keys_come_with_what_they_mean(schema: dict[str, Any]) -> None:
         ("extends: base\ntampering: {stale: [rihgt]}", False),
         ("typo: 1\nextends: base", False),
         ("members: {}", False),
+        ("members: {pool: {role: store, service: embedded-store}}", True),
+        ("members: {pool: {role: store, service: x}, decode: {role: decode, service: x}}", False),
+        ("model: {}\nconnector: {}\nmembers: {decode: {role: decode, service: x}}", True),
     ],
 )
 def test_editors_accept_what_loads_and_mark_what_does_not(
