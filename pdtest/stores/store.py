@@ -157,18 +157,21 @@ class Store:
         """Until a time that the store counts is over, seen from any process."""
         await asyncio.sleep(seconds * 1.1 + _PAUSE_S)
 
+    async def stored(self, client: StoreClient, value: Value) -> None:
+        """Put a value, as soon as a store that evicts beside the puts has room. Raises StoreRefused."""
+        await self._insist(
+            lambda: client.put(value.key, value.content),
+            Kind.NO_ROOM if self.promises.evicts_within_s else None,
+            self.promises.evicts_within_s,
+        )
+
     async def removed(self, client: StoreClient, key: str) -> None:
         """Remove an object, as soon as no lease holds that up. Raises StoreRefused."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.promises.lease_s + SLACK_S
-        while True:
-            try:
-                return await client.remove(key)
-            except StoreRefused as refused:
-                waits = self.promises.lease_holds_removal and refused.refusal.kind is Kind.LEASED
-                if not waits or loop.time() > deadline:
-                    raise
-            await asyncio.sleep(_PAUSE_S)
+        await self._insist(
+            lambda: client.remove(key),
+            Kind.LEASED if self.promises.lease_holds_removal else None,
+            self.promises.lease_s,
+        )
 
     async def restart(self, *, kill: bool = False) -> None:
         """End the store's process, with SIGKILL if so wanted, and start it again. Returns when it serves."""
@@ -185,6 +188,20 @@ class Store:
         finally:
             await self._close_clients()
             await self._http.aclose()
+
+    async def _insist(
+        self, attempt: Callable[[], Awaitable[None]], excused: Kind | None, within_s: float
+    ) -> None:
+        """Again and again while the refusal is of the kind ``excused``, for so long and some slack."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within_s + SLACK_S
+        while True:
+            try:
+                return await attempt()
+            except StoreRefused as refused:
+                if refused.refusal.kind is not excused or loop.time() > deadline:
+                    raise
+            await asyncio.sleep(_PAUSE_S)
 
     async def _close_clients(self) -> None:
         await asyncio.gather(*(client.close() for client in self._clients))

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from pdtest.stores import store as module
+from pdtest.stores.errors import StoreRefused
 from pdtest.stores.store import NotQuiet, Reading, Store
 
 from .conftest import access
@@ -146,3 +149,28 @@ async def test_a_restart_is_the_owners_business(store: Store, restarts: list[boo
         await store.restart()
         await store.restart(kill=True)
     assert restarts == [False, True]
+
+
+async def test_a_put_waits_for_room_only_where_room_is_made_beside_the_puts(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with store.in_use():
+        client = await store.client(segment_bytes=5)
+        value = store.value(6)
+        with pytest.raises(StoreRefused, match="no room"):
+            await store.stored(client, value)
+        promises = replace(store.promises, evicts_within_s=0.1)
+        monkeypatch.setattr(Store, "promises", promises)
+        began = time.monotonic()
+        with pytest.raises(StoreRefused, match="no room"):
+            await store.stored(client, value)
+        assert time.monotonic() - began >= 0.4
+
+
+async def test_a_removal_waits_for_leases_and_for_nothing_else(store: Store) -> None:
+    async with store.in_use():
+        client, value = await store.client(), store.value(10)
+        await store.stored(client, value)
+        await store.removed(client, value.key)
+        with pytest.raises(StoreRefused, match="absent"):
+            await store.removed(client, value.key)
