@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,8 @@ def sleeper(owner: str | None = None, *, close_fds: bool = True) -> Iterator[sub
     program = [sys.executable, "-S", "-E", "-c", "import time; time.sleep(60)"]
     with subprocess.Popen(program, env=env, start_new_session=True, close_fds=close_fds) as process:
         try:
+            # Popen returns as the new program is being loaded: for a moment it has no environment yet.
+            until(Path(f"/proc/{process.pid}/environ").read_bytes, "an environment")
             yield process
         finally:
             process.kill()
