@@ -273,7 +273,9 @@ def _located(report: pytest.TestReport, record: TestRecord | None) -> str:
 def _words(report: pytest.TestReport, record: TestRecord | None) -> Iterator[str]:
     for verdict in reversed(record.verdicts if record else []):
         if verdict.ruling is Ruling.FAIL:
-            yield "; ".join(f"{finding.check}: {finding.text}" for finding in verdict.decisive)[:400]
+            # Where the KV is wrong says more than which token came of it, and the text is cut short.
+            telling = sorted(verdict.decisive, key=lambda finding: finding.check != "x-ray")
+            yield "; ".join(f"{finding.check}: {finding.text}" for finding in telling)[:400]
     crash = getattr(report.longrepr, "reprcrash", None)
     if crash is not None:
         yield str(crash.message).partition("\n")[0][:400]
