@@ -1,0 +1,22 @@
+"""What a load on a deployment left behind, as files that are read again: exchanges, measures, monitors."""
+
+from pdtest.results.client import ClientHealth
+from pdtest.results.exchange import Exchange, Piece
+from pdtest.results.measure import Better, Measure
+from pdtest.results.monitor import Monitor, Reading
+from pdtest.results.result import Result, read_exchanges, read_monitor, read_results, write_result
+
+__all__ = [
+    "Better",
+    "ClientHealth",
+    "Exchange",
+    "Measure",
+    "Monitor",
+    "Piece",
+    "Reading",
+    "Result",
+    "read_exchanges",
+    "read_monitor",
+    "read_results",
+    "write_result",
+]

@@ -1,0 +1,89 @@
+"""The result of one load: one JSON, with a row for each request and a file for each monitor beside it.
+
+Where: ``<run>/<environment>/loads/<label>/{result.json, requests.jsonl, monitor-<name>.json, analysis.png}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pdtest.results.client import ClientHealth
+from pdtest.results.exchange import Exchange
+from pdtest.results.frozen import Frozen
+from pdtest.results.measure import Measure
+from pdtest.results.monitor import Monitor
+
+FILE: Final = "result.json"
+EXCHANGES: Final = "requests.jsonl"
+
+
+class Result(Frozen):
+    """``fingerprint`` names what was measured on what: results of equal ones may be compared.
+
+    ``target``: which side of a comparison it is, ``pd`` or ``single``. ``label``: its folder, unique in
+    its environment and run. ``repeat`` numbers the runs of one load. ``begun_unix_s`` is when the
+    load's clock was 0, ``begun_monotonic_s`` the same of the host's CLOCK_MONOTONIC. ``steady_s``: the
+    window in which the wanted load was on, load's clock; None where there was none. ``monitors``:
+    names; ``monitor-<name>.json`` has the readings.
+    """
+
+    version: Literal[1] = 1
+    run: str
+    environment: str
+    fingerprint: str
+    target: str = "pd"
+    label: str
+    repeat: int = 0
+    workload: dict[str, Any]
+    begun_unix_s: float
+    begun_monotonic_s: float
+    lasted_s: float
+    steady_s: tuple[float, float] | None
+    client: ClientHealth
+    measures: tuple[Measure, ...]
+    monitors: tuple[str, ...] = ()
+
+    def measure(self, name: str) -> Measure | None:
+        """The one of this name."""
+        return next((one for one in self.measures if one.name == name), None)
+
+
+def write_result(
+    directory: Path, result: Result, exchanges: Iterable[Exchange], monitors: Sequence[Monitor] = ()
+) -> Path:
+    """Write all into ``directory``, the result last: where it is, the rest is. Gives its path."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / EXCHANGES).open("w", encoding="utf-8") as rows:
+        rows.writelines(exchange.model_dump_json() + "\n" for exchange in exchanges)
+    for monitor in monitors:
+        path = directory / f"monitor-{monitor.name}.json"
+        path.write_text(monitor.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    written = directory / FILE
+    written.write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return written
+
+
+def read_results(run: Path) -> Iterator[tuple[Path, Result]]:
+    """All results under a run's directory, with their folders, in the order they were measured.
+
+    Raises pydantic.ValidationError for a file of another version.
+    """
+    found = [
+        (path.parent, Result.model_validate_json(path.read_text(encoding="utf-8")))
+        for path in run.rglob(FILE)
+    ]
+    yield from sorted(found, key=lambda one: one[1].begun_unix_s)
+
+
+def read_exchanges(directory: Path) -> Iterator[Exchange]:
+    """The rows beside a result, in its folder."""
+    with (directory / EXCHANGES).open(encoding="utf-8") as rows:
+        for row in rows:
+            yield Exchange.model_validate_json(row)
+
+
+def read_monitor(directory: Path, name: str) -> Monitor:
+    """One of `Result.monitors`."""
+    return Monitor.model_validate_json((directory / f"monitor-{name}.json").read_text(encoding="utf-8"))
