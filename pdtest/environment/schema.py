@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from pdtest.environment.load import ClientThresholds, Load, Watch
 from pdtest.environment.strict import Strict
+from pdtest.environment.workload import Workload
 
 
 class Role(StrEnum):
@@ -307,6 +308,9 @@ class Environment(Strict):
     parity: Parity = Parity()
     load: Load = Load()
     watch: Watch = Watch()
+    workloads: dict[str, Workload] = Field(
+        default_factory=dict, description="loads for suites/performance, by name"
+    )
     thresholds: Thresholds = Thresholds()
     tampering: dict[
         str, Annotated[tuple[Annotated[Outcome, Field(strict=False)], ...], Field(strict=False)]
