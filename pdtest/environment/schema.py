@@ -17,6 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from pdtest.environment.compare import Compare
 from pdtest.environment.load import ClientThresholds, Load, Watch
 from pdtest.environment.strict import Strict
 from pdtest.environment.workload import Workload
@@ -148,6 +149,12 @@ class Member(Strict):
         default_factory=dict, description="merged over the environment's connector config for this member"
     )
     options: dict[str, Any] = Field(default_factory=dict, description="settings of the service")
+    code: tuple[str, ...] = Field(
+        default=(),
+        strict=False,
+        description="files, folders and modules beside those its command names: where they change, a member "
+        "that was left standing is started anew",
+    )
     api_key_env: str | None = Field(
         default=None, description="variable that holds the API key; its value never reaches a log or report"
     )
@@ -312,6 +319,7 @@ class Environment(Strict):
         default_factory=dict, description="loads for suites/performance, by name"
     )
     thresholds: Thresholds = Thresholds()
+    compare: Compare = Compare()
     tampering: dict[
         str, Annotated[tuple[Annotated[Outcome, Field(strict=False)], ...], Field(strict=False)]
     ] = Field(

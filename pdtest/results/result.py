@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from pydantic import Field
+
 from pdtest.results.client import ClientHealth
 from pdtest.results.exchange import Exchange
 from pdtest.results.frozen import Frozen
@@ -26,7 +28,8 @@ class Result(Frozen):
     its environment and run. ``repeat`` numbers the runs of one load. ``begun_unix_s`` is when the
     load's clock was 0, ``begun_monotonic_s`` the same of the host's CLOCK_MONOTONIC. ``steady_s``: the
     window in which the wanted load was on, load's clock; None where there was none. ``monitors``:
-    names; ``monitor-<name>.json`` has the readings.
+    names; ``monitor-<name>.json`` has the readings. ``conditions``: what the fingerprint is the digest of.
+    ``build``: versions of the programs that were measured, which are no part of it.
     """
 
     version: Literal[1] = 1
@@ -44,6 +47,8 @@ class Result(Frozen):
     client: ClientHealth
     measures: tuple[Measure, ...]
     monitors: tuple[str, ...] = ()
+    conditions: dict[str, Any] = Field(default_factory=dict)
+    build: dict[str, str] = Field(default_factory=dict)
 
     def measure(self, name: str) -> Measure | None:
         """The one of this name."""

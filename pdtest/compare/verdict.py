@@ -1,0 +1,28 @@
+"""How a comparison ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """Of one measure, or of all of them."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    IMPROVED = "improved"
+    #: It cannot be told: too few runs, too much noise, a value that is missing.
+    INCONCLUSIVE = "inconclusive"
+    #: The runs say nothing about the server: their client was the bottleneck.
+    INVALID = "invalid"
+
+
+#: Of several verdicts the first of these that occurs is that of all.
+_WORST_FIRST = (Verdict.INVALID, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.IMPROVED, Verdict.PASS)
+
+
+def of_all(verdicts: Iterable[Verdict]) -> Verdict:
+    """The verdict of all; INCONCLUSIVE of none."""
+    found = set(verdicts)
+    return next((verdict for verdict in _WORST_FIRST if verdict in found), Verdict.INCONCLUSIVE)
