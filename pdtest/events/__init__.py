@@ -22,6 +22,7 @@ from pdtest.events.member import (
 )
 from pdtest.events.quiet import QuietSought
 from pdtest.events.record import Event, UnknownEvent, from_json
+from pdtest.events.session import RunBegan, RunEnded, TestEnded
 from pdtest.events.verdict import VerdictReached
 from pdtest.events.xray import XrayTaken
 
@@ -48,6 +49,9 @@ __all__ = [
     "RequestAnswered",
     "RequestErrored",
     "RequestSent",
+    "RunBegan",
+    "RunEnded",
+    "TestEnded",
     "UnknownEvent",
     "VerdictReached",
     "XrayTaken",

@@ -10,6 +10,7 @@ from _pytest.terminal import TerminalReporter
 
 from pdtest.cluster.incident import MemberIncident, died_later
 from pdtest.plugin import outcomes
+from pdtest.plugin.chronicle import Chronicle
 from pdtest.plugin.client_load import client_load
 from pdtest.plugin.disruption import drill, inflict, renewed
 from pdtest.plugin.errors import UnexpectedLogErrors
@@ -139,7 +140,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     stays_here = hasattr(config, "workerinput") or config.option.collectonly
     broken = session.testsfailed and not config.option.continue_on_collection_errors
     if not stays_here and not broken and any(map(environment_of, session.items)):
-        keep_junit(config, current_run(config).directory)
+        run = current_run(config)
+        keep_junit(config, run.directory)
+        chronicle = Chronicle(run, session.items)
+        chronicle.begin(config, config.stash[SELECTION])
+        config.pluginmanager.register(chronicle, "pdtest-chronicle")
 
 
 @pytest.hookimpl(tryfirst=True)
