@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pdtest.environment.arrivals import Arrivals, Poisson, Replay
+from pdtest.environment.arrivals import Arrivals, Closed, Poisson, Replay
 from pdtest.environment.distributions import Distribution, Fixed
 from pdtest.environment.strict import Strict
 
@@ -50,8 +50,8 @@ class Workload(Strict):
 
     Everything is decided before the start, by ``seed``: requests of the same lengths at the same times in
     every run. Only the contents of prompts differ, so that no cache knows them from the run before.
-    At least one of ``requests`` and ``duration_s`` is given, unless arrivals are replayed; with both, what
-    is reached first ends it. No new request is sent then; those under way are waited for.
+    At least one of ``requests`` and ``duration_s`` is given, unless arrivals are replayed, and ``requests``
+    for a closed loop; with both, what is reached first ends it. No new request is sent then; those under way are waited for.
     """
 
     arrivals: Arrivals = Field(default=Poisson(pattern="poisson", rate=4.0))
@@ -82,4 +82,6 @@ class Workload(Strict):
     def _ends(self) -> Self:
         if self.requests is None and self.duration_s is None and not isinstance(self.arrivals, Replay):
             raise PydanticCustomError("end", "requests or duration_s, or both: it would never end")
+        if isinstance(self.arrivals, Closed) and self.requests is None:
+            raise PydanticCustomError("end", "requests: the most that a closed loop may need")
         return self

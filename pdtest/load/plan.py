@@ -6,18 +6,12 @@ from dataclasses import dataclass
 
 from pdtest.environment.load import Load, Spacing
 from pdtest.environment.schema import Environment
-from pdtest.errors import PdtestError
 from pdtest.load.arrival import at_random, evenly
+from pdtest.load.impossible import ImpossibleLoad
 from pdtest.load.lengths import long_tail
 
 #: Median of the lengths over the longest, where the environment says nothing.
 _MEDIAN = 1 / 10
-
-
-class ImpossibleLoad(PdtestError):
-    """An environment asks for a load that its model cannot take."""
-
-    title = "impossible load"
 
 
 @dataclass(frozen=True, kw_only=True)
