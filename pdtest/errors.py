@@ -44,6 +44,10 @@ class PdtestError(Exception):
         details = [f"  {label:<9}{_indented(text)}" for label, text in rows if text]
         return "\n".join([f"{self.title}: {self.summary}", *details])
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """From one process to another as it is. Subclasses take other arguments than `Exception` keeps."""
+        return _as_it_was, (type(self), self.args), self.__dict__
+
 
 class MissingExtra(PdtestError):
     """A feature was used whose optional packages are not installed."""
@@ -57,6 +61,10 @@ class MissingExtra(PdtestError):
             f"{purpose} needs the Python package '{package}'",
             next_step=f"pip install 'pdtest[{extra}]'",
         )
+
+
+def _as_it_was(kind: type[PdtestError], args: tuple[object, ...]) -> PdtestError:
+    return kind.__new__(kind, *args)
 
 
 def _indented(text: str) -> str:

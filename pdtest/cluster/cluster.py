@@ -15,6 +15,7 @@ from types import MappingProxyType
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from pdtest.cluster.links import lay, through
+from pdtest.cluster.making import made_of
 from pdtest.cluster.member import RunningMember
 from pdtest.cluster.placement import PlacementError, known, place
 from pdtest.cluster.snapshot import Snapshot
@@ -36,6 +37,12 @@ Watch = Callable[[Snapshot], None]
 #: A member that does not serve yet has nothing to finish, and whoever sees a failed start waits for it.
 FAILED_START_GRACE_S = 0.5
 _WATCH_INTERVAL_S = 0.1
+
+
+class OtherLayout(PdtestError):
+    """A running cluster cannot become what an environment asks for: its members or ports are others."""
+
+    title = "another layout"
 
 
 class NotOurs(PdtestError):
@@ -190,6 +197,28 @@ class Cluster:
                 self.stop(running)
                 self.start(running, watch=watch)
 
+    def renew(self, environment: Environment, *, watch: Watch | None = None) -> tuple[str, ...]:
+        """Be what ``environment`` says by now; gives the members that were started anew for it.
+
+        Those are whose command, files or code are no longer what they were started with, and those that died.
+        All others go on.
+
+        Raises OtherLayout where members, programs or fixed ports differ, and else as `start`.
+        """
+        with self._lifecycle:
+            _refuse_other_layout(self.environment, environment)
+            self.environment = environment
+            for member in self._members.values():
+                chosen = environment.members[member.name]
+                member.placement = replace(member.placement, environment=environment, member=chosen)
+            ours = [member for member in self._members.values() if member.launcher.starts]
+            stale = [one.name for one in ours if one.alive and one.made_of != self._made_of(one)]
+            anew = [*stale, *(one.name for one in ours if one.dead)]
+            if anew:
+                self.stop(anew)
+                self.start(anew, watch=watch)
+            return tuple(name for name in self._members if name in anew)
+
     @property
     def exposed(self) -> bool:
         """Engines that can write an X-ray do."""
@@ -277,6 +306,7 @@ class Cluster:
         commands = {member.name: self._render(member) for member in members}
         for member in members:
             member.begin(commands[member.name])
+            member.made_of = self._made_of(member, commands[member.name])
         self._cancelled = asyncio.Event()
         startup = machinery.portal.start_task_soon(
             machinery.supervisor.bring_up, commands, self._members, self._cancelled
@@ -297,6 +327,9 @@ class Cluster:
         command = member.service.render(replace(member.placement, xray=exposed))
         return replace(command, env={**command.env, OWNER_VARIABLE: self._owner})
 
+    def _made_of(self, member: RunningMember, command: Command | None = None) -> str:
+        return made_of(command or self._render(member), member.placement.member.code, Path.cwd())
+
     def _take_down(
         self, machinery: _Machinery, members: list[RunningMember], grace_s: float | None = None
     ) -> None:
@@ -307,6 +340,27 @@ class Cluster:
         if cancelled is not None and machinery is not None:
             with suppress(RuntimeError):  # the loop has just ended, and the start with it
                 machinery.portal.call(cancelled.set)
+
+
+def _refuse_other_layout(before: Environment, after: Environment) -> None:
+    """Ports were leased for the old one. Raises OtherLayout."""
+    layouts = [
+        {
+            "hosts": environment.hosts,
+            "links": environment.links,
+            "members": {
+                name: (member.role, member.service, member.launcher, member.host, member.url, member.ports)
+                for name, member in environment.members.items()
+            },
+        }
+        for environment in (before, after)
+    ]
+    for part, was in layouts[0].items():
+        if layouts[1][part] != was:
+            raise OtherLayout(
+                f"{after.name}: its {part} are no longer those of the cluster that stands",
+                next_step=f"pdtest down {after.name}",
+            )
 
 
 def _attend(startup: Future[None], members: list[RunningMember], watch: Watch | None) -> None:

@@ -5,14 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 
-from pdtest.cluster.log import MemberLog
+from pdtest.cluster.log import LogMark, MemberLog
 from pdtest.cluster.snapshot import MemberSnapshot, MemberState
 from pdtest.environment.schema import Role
 from pdtest.events import MemberDied
 from pdtest.launch.launcher import Launcher, Process
 from pdtest.services.service import Command, Placement, Probe, Service
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reflection:
+    """What changes of a member, for its image in another process of this machine."""
+
+    name: str
+    generation: int
+    state: MemberState
+    doing: str
+    elapsed_s: float
+    took_s: float | None
+    pid: int | None
+    returncode: int | None
+    log: MemberLog
+    born: LogMark
+    death: MemberDied | None
 
 
 class RunningMember:
@@ -42,6 +60,8 @@ class RunningMember:
         self.generation = 0
         self.born = self.log.mark()
         self.died: Future[MemberDied] = _unresolved()
+        #: Names what its process was made of: command, files and code. None before its first start.
+        self.made_of: str | None = None
         self._started = 0.0
         self._took_s: float | None = None
 
@@ -85,6 +105,36 @@ class RunningMember:
             elapsed_s=self.elapsed_s,
             url=self.url,
         )
+
+    def reflection(self) -> Reflection:
+        """How it is now, for `reflect` on its image."""
+        process = self.process
+        return Reflection(
+            name=self.name,
+            generation=self.generation,
+            state=self.state,
+            doing=self.doing,
+            elapsed_s=self.elapsed_s,
+            took_s=self._took_s,
+            pid=process.pid if process is not None else None,
+            returncode=process.returncode if process is not None else None,
+            log=self.log,
+            born=self.born,
+            death=self.died.result() if self.died.done() else None,
+        )
+
+    def reflect(self, seen: Reflection, process: Process) -> None:
+        """Be what another process, which has the member, says of it. Older news than known are left out."""
+        if seen.generation < self.generation:
+            return
+        if seen.generation > self.generation:
+            self.generation, self.died = seen.generation, _unresolved()
+        self.process = process
+        self.state, self.doing = seen.state, seen.doing
+        self.log, self.born = seen.log, seen.born
+        self._started, self._took_s = time.monotonic() - seen.elapsed_s, seen.took_s
+        if seen.death is not None and not self.died.done():
+            self.died.set_result(seen.death)
 
     def begin(self, command: Command) -> None:
         """A new generation is about to be launched with ``command``."""

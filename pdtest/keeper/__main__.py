@@ -1,0 +1,7 @@
+"""``python -m pdtest.keeper``."""
+
+import sys
+
+from pdtest.keeper.keeper import main
+
+sys.exit(main())
