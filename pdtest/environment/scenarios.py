@@ -30,6 +30,7 @@ class How(StrEnum):
     """What happens to it."""
 
     KILLED = "killed"
+    TERMINATED = "terminated"
     FROZEN = "frozen"
     CUT = "cut"
     RESET = "reset"
@@ -54,6 +55,9 @@ def _all() -> Iterator[Scenario]:
         (Who.PREFILL, Who.DECODE, Who.PROXY, Who.STORE), (How.KILLED, How.FROZEN), Phase
     ):
         yield Scenario(who=who, how=how, when=when)
+    # Whoever is told to end may finish what it does: only what it is busy with matters.
+    for who, when in ((Who.PREFILL, Phase.PREFILL), (Who.DECODE, Phase.DECODE), (Who.PROXY, Phase.DECODE)):
+        yield Scenario(who=who, how=How.TERMINATED, when=when)
     # A link of KV matters while KV moves.
     for how in (How.CUT, How.RESET, How.HALF_OPEN, How.SLOW):
         yield Scenario(who=Who.LINK, how=how, when=Phase.TRANSFER)

@@ -73,9 +73,9 @@ class Drill:
     test: str
     findings: list[Finding] = field(default_factory=list)
 
-    def fresh(self, max_tokens: int, *, stream: bool = False) -> Request:
-        """A request with a prompt of its own, of three blocks and a bit."""
-        ids = self.prompts.tokens(3 * self.environment.model.block_size + 5)
+    def fresh(self, max_tokens: int, *, blocks: int = 3, stream: bool = False) -> Request:
+        """A request with a prompt of its own, of so many blocks and a bit."""
+        ids = self.prompts.tokens(blocks * self.environment.model.block_size + 5)
         return Request.tokens(ids, max_tokens=max_tokens, ignore_eos=True, stream=stream)
 
     async def run(
@@ -109,7 +109,7 @@ class Drill:
             attempts += 1
             handoffs = self.renew().with_timeout(thresholds.recovery_s)
             chosen = handoffs.over(*over) if over and route is Route.CLIENT else handoffs
-            handoff = await chosen.send(self.fresh(2), route)
+            handoff = await chosen.send(self.fresh(2, blocks=1), route)
             took_s = time.perf_counter() - since
             if handoff.answer is not None or took_s > thresholds.recovery_s:
                 break
@@ -135,7 +135,7 @@ class Drill:
         """
         handoffs = self.renew()
         chosen = handoffs if route is Route.PROXY else handoffs.over(*over)
-        volley = await chosen(self.fresh(2), route=route)
+        volley = await chosen(self.fresh(2, blocks=1), route=route)
         verdict = await self.oracle.judge(volley, f"{self.name}: KV moves as before")
         self.findings += verdict.findings
 

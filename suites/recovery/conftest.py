@@ -11,7 +11,7 @@ from pdtest.client.handoff import first_route
 from pdtest.cluster.cluster import Cluster
 from pdtest.environment.scenarios import How, Scenario, Who
 from pdtest.environment.schema import Role
-from pdtest.faults import Fault, Freeze, Kill, Unverified, network
+from pdtest.faults import Fault, Freeze, Kill, Terminate, Unverified, network
 from pdtest.faults.phase import Reached
 from pdtest.links import Link
 from pdtest.wire.contract import Contract
@@ -21,6 +21,11 @@ _LINK_FAULTS = {
     How.RESET: network.reset,
     How.HALF_OPEN: network.half_open,
     How.SLOW: network.slow,
+}
+_PROCESS_FAULTS: dict[How, Callable[[Cluster, str], Fault]] = {
+    How.KILLED: Kill,
+    How.TERMINATED: Terminate,
+    How.FROZEN: Freeze,
 }
 
 
@@ -53,7 +58,7 @@ def fault_of(cluster: Cluster) -> Callable[[Scenario, Reached], Fault]:
         target = {Who.PREFILL: reached.prefill, Who.DECODE: reached.decode}.get(scenario.who)
         # No decode works on it yet, or it is none of the engines: the first of that role.
         member = target or cluster.with_role(Role(scenario.who))[0].name
-        return (Kill if scenario.how is How.KILLED else Freeze)(cluster, member)
+        return _PROCESS_FAULTS[scenario.how](cluster, member)
 
     return fault
 

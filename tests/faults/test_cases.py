@@ -51,4 +51,4 @@ def test_an_environment_that_says_nothing_has_no_cases() -> None:
 
 def test_scenarios_go_by_their_names() -> None:
     assert all(str(scenario) == name for name, scenario in SCENARIOS.items())
-    assert len(SCENARIOS) == 28
+    assert len(SCENARIOS) == 31

@@ -128,7 +128,7 @@ async def test_it_asks_until_there_is_a_right_answer_and_tells_how_long_that_too
 
 
 async def test_a_wrong_answer_is_no_recovery(make: Make) -> None:
-    drill, _ = make(FakeEngine("decode", model=Model(off={3 * BLOCK + 5: 0.5})))
+    drill, _ = make(FakeEngine("decode", model=Model(off={BLOCK + 5: 0.5})))
     await drill.recover(time.perf_counter(), route=Route.CLIENT)
     assert found(drill)["next request"].ruling is Ruling.FAIL
     assert "wrong" in found(drill)["next request"].text

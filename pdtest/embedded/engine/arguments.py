@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from pdtest.embedded.connectors.corruptions import BadCorruption, Corruption
+from pdtest.embedded.connectors.lifetimes import KINDS, BadLifetime, checked
 from pdtest.embedded.engine.routing import POLICIES
 from pdtest.embedded.engine.settings import BLOCKS, Settings
 from pdtest.embedded.model.config import BadModel, ModelConfig
@@ -71,10 +72,12 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         api_key=known.api_key or environment.get("VLLM_API_KEY") or None,
         seed=known.seed,
         prefill_time=known.prefill_time,
+        prefill_time_from=known.prefill_time_from,
         decode_time=known.decode_time,
         transfer_time=known.transfer_time,
         xray=known.xray,
         fault_transfer=known.fault_transfer,
+        fault_lifetime=known.fault_lifetime,
         side_host=environment.get("VLLM_NIXL_SIDE_CHANNEL_HOST") or "127.0.0.1",
         side_port=_port(parser, environment, "VLLM_NIXL_SIDE_CHANNEL_PORT", 5600),
         announced_port=_port(parser, environment, "PDTEST_ANNOUNCED_PORT", 0) or None,
@@ -182,6 +185,13 @@ def _slowness(group: argparse._ArgumentGroup) -> None:
         "--prefill-time", type=_seconds, default=0.0, metavar="S", help="seconds more per prompt"
     )
     group.add_argument(
+        "--prefill-time-from",
+        type=int,
+        default=0,
+        metavar="TOKENS",
+        help="prompts of which less is to be computed take no time more",
+    )
+    group.add_argument(
         "--decode-time", type=_seconds, default=0.0, metavar="S", help="seconds more per step that decodes"
     )
     group.add_argument(
@@ -202,6 +212,13 @@ def _inside(group: argparse._ArgumentGroup) -> None:
         metavar="KIND|@FILE",
         help="change KV as it arrives, for tests of tests: a kind and settings, as in scaled,layer=1, "
         "or a file with that, which is read anew at each transfer",
+    )
+    group.add_argument(
+        "--fault-lifetime",
+        type=_lifetime,
+        metavar="KIND|@FILE",
+        help="give up KV too early, too late or never (NixlConnector only), for tests of tests: one of "
+        f"{', '.join(sorted(KINDS))}, or a file with that, which is read anew each time",
     )
 
 
@@ -262,6 +279,13 @@ def _fault(text: str) -> str:
         except BadCorruption as error:
             raise argparse.ArgumentTypeError(str(error)) from error
     return text
+
+
+def _lifetime(text: str) -> str:
+    try:
+        return text if text.startswith("@") else checked(text)
+    except BadLifetime as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _json_object(text: str) -> dict[str, Any]:

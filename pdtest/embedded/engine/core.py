@@ -264,7 +264,8 @@ class Core:
                 decoding = 1
             elif chunk.count == chunk.record.remaining:
                 # The last token alone is computed also when all KV was there already.
-                prompts += len(sequence.prompt) - sequence.cached - sequence.transferred > 1
+                tokens = len(sequence.prompt) - sequence.cached - sequence.transferred
+                prompts += tokens > 1 and tokens >= self._settings.prefill_time_from
         return self._settings.prefill_time * prompts + self._settings.decode_time * decoding
 
     def _computed(self, chunk: Chunk, logits: Floats, now: float) -> None:
@@ -370,7 +371,7 @@ def _connector(settings: Settings, rank: Rank) -> Connector | None:
         return None
     from pdtest.embedded.connectors.registry import connector_for
 
-    connector = connector_for(settings.kv_transfer_config, rank)
+    connector = connector_for(settings.kv_transfer_config, rank, settings.fault_lifetime)
     if connector is not None and settings.fault_transfer is not None:
         from pdtest.embedded.connectors.corrupted import CorruptedConnector
 

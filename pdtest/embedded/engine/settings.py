@@ -18,10 +18,12 @@ class Settings:
 
     ``blocks`` are per data-parallel rank. ``seed`` decides what is sampled when a request brings no seed of
     its own. ``prefill_time`` and ``decode_time`` are seconds added to a prompt and to a step, for tests of
-    timing; ``transfer_time`` is added to every transfer by the connector. ``announced_port`` is what peers
+    timing, prompts with fewer than ``prefill_time_from`` tokens to compute left out; ``transfer_time`` is
+    added to every transfer by the connector. ``announced_port`` is what peers
     are told instead of ``side_port``, where something stands between them and this process. ``data_policy``
     is one of `routing.POLICIES`. ``log_statistics_s``: seconds between lines about the ranks; None for none.
     ``xray``: where digests of KV go. ``fault_transfer``: how KV is spoiled on arrival (`CorruptedConnector`).
+    ``fault_lifetime``: how it is given up at the wrong time (`MislaidNixlConnector`).
     """
 
     model: Path
@@ -42,10 +44,12 @@ class Settings:
     api_key: str | None = None
     seed: int = 0
     prefill_time: float = 0.0
+    prefill_time_from: int = 0
     decode_time: float = 0.0
     transfer_time: float = 0.0
     xray: Path | None = None
     fault_transfer: str | None = None
+    fault_lifetime: str | None = None
     side_host: str = "127.0.0.1"
     side_port: int = 5600
     announced_port: int | None = None

@@ -51,7 +51,7 @@ def test_all_flags(model: str) -> None:
         "--num-gpu-blocks-override 77 --max-num-seqs 3 --max-num-batched-tokens 99 --tensor-parallel-size 2 "
         "--data-parallel-size 4 --data-parallel-policy count --no-enable-prefix-caching "
         "--enable-prompt-tokens-details --api-key k "
-        "--seed 5 --prefill-time 0.5 --decode-time 0.25 --transfer-time 1"
+        "--seed 5 --prefill-time 0.5 --prefill-time-from 40 --decode-time 0.25 --transfer-time 1"
     )
     environment = {
         "VLLM_API_KEY": "other",
@@ -80,6 +80,7 @@ def test_all_flags(model: str) -> None:
         api_key="k",
         seed=5,
         prefill_time=0.5,
+        prefill_time_from=40,
         decode_time=0.25,
         transfer_time=1.0,
         side_host="10.0.0.1",

@@ -301,6 +301,15 @@ async def test_slow_variants_take_their_time(start: Start) -> None:
     assert loop.time() - began >= 0.1 + 5 * 0.02
 
 
+async def test_short_prompts_need_not_be_slow(start: Start) -> None:
+    core = await start(prefill_time=30.0, prefill_time_from=10)
+    async with asyncio.timeout(10):
+        assert len(await tokens(core, text(9), 2)) == 2
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await tokens(core, text(10, 1), 2)
+
+
 async def test_gauges_tell_the_state(start: Start) -> None:
     core = await start(max_num_seqs=1, decode_time=0.05)
     first, second = sequence(text(9), 200), sequence(text(9, 1), 200)
