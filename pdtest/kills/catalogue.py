@@ -8,11 +8,12 @@ from typing import Final
 
 from pdtest.errors import PdtestError
 from pdtest.kills.kv import KV
+from pdtest.kills.life import LIFE
 from pdtest.kills.mutant import Mutant
 from pdtest.kills.params import PARAMS
 from pdtest.kills.proxy import PROXY
 
-CATALOGUE: Final[tuple[Mutant, ...]] = (*KV, *PARAMS, *PROXY)
+CATALOGUE: Final[tuple[Mutant, ...]] = (*KV, *LIFE, *PARAMS, *PROXY)
 
 #: Those for every push: each class of bugs, each place, and what others' tests do not see.
 QUICK: Final[tuple[str, ...]] = (
@@ -24,7 +25,8 @@ QUICK: Final[tuple[str, ...]] = (
         "kv-heads-rolled",
         "kv-scaled-layer",
     ),
-    *("kv-scaled-head", "params-lost", "params-of-another", "params-unknown-id", "params-old-engine"),
+    *("kv-scaled-head", "life-reused-in-flight", "life-leaked-decode", "life-notification-doubled"),
+    *("params-lost", "params-of-another", "params-unknown-id", "params-old-engine"),
     *("proxy-params-consumed", "proxy-error-swallowed", "proxy-finish-lost", "proxy-min-tokens-lost"),
     *("proxy-stream-chunk-split", "proxy-stream-chunk-lost", "proxy-drift"),
 )

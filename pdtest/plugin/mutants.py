@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from _pytest.terminal import TerminalReporter
 from anyio.from_thread import start_blocking_portal
 
 from pdtest.cluster.cluster import Cluster
-from pdtest.environment.schema import ENGINE_ROLES, Environment, Role
+from pdtest.environment.schema import ENGINE_ROLES, Environment, Member, Role
 from pdtest.errors import PdtestError
 from pdtest.kills.catalogue import chosen
 from pdtest.kills.mutant import Mutant, Place
@@ -30,7 +31,7 @@ from pdtest.plugin.selection import Selection
 from pdtest.plugin.stash import RECORD
 from pdtest.plugin.wanted import environment_of
 from pdtest.report.kills import kill_table
-from pdtest.services.mutant_gateway import SWITCH, MutantGatewayService
+from pdtest.services.mutant_gateway import LIFE_SWITCH, SWITCH, MutantGatewayService
 from pdtest.wire.contract import Contract
 from pdtest.wire.registry import contract_for
 
@@ -112,7 +113,8 @@ class Killing:
         """See to it that the item's mutant is there, and no other one."""
         name = mutant_of(item) or HEALTHY
         if name != self._armed:
-            _switch(cluster, dict.fromkeys(Place, ""))
+            for switch in _switches(cluster.environment):
+                _write(cluster, switch, "")
             if self._armed != HEALTHY:
                 _rest(cluster)
             mutant = next((one for one in self.mutants if one.name == name), None)
@@ -121,7 +123,9 @@ class Killing:
                 inner = contract_for(cluster.environment.connector.contract)
                 self._contract = MutatedContract.of(inner, mutant.switch)
             elif mutant is not None:
-                _switch(cluster, {mutant.place: mutant.switch})
+                for switch in _switches(cluster.environment):
+                    if switch.plants(mutant):
+                        _write(cluster, switch, mutant.switch)
             self._armed = name
         self._started.setdefault((name, suite_of(item)), time.monotonic())
 
@@ -203,13 +207,49 @@ def obstacle(mutant: Mutant, environment: Environment) -> str | None:
     """Why an environment cannot have a mutant; None where it can."""
     if mutant.place is Place.PARAMS:
         return contract_for(environment.connector.contract).obstacle
-    if mutant.place is Place.KV:
-        decodes = environment.members_with(Role.DECODE).values()
-        there = all(str(member.args.get("fault-transfer", "")).endswith(SWITCH) for member in decodes)
-        return None if there else f"decode has no --fault-transfer @.../{SWITCH}"
-    proxies = environment.members_with(Role.PROXY).values()
-    there = any(member.service == MutantGatewayService.name for member in proxies)
-    return None if there else f"no proxy has a {MutantGatewayService.name} around it"
+    if any(switch.plants(mutant) for switch in _switches(environment)):
+        return None
+    return {
+        Place.KV: f"decode has no fault-transfer @.../{SWITCH}",
+        Place.LIFE: f"{mutant.role} has no fault-lifetime @.../{LIFE_SWITCH}",
+        Place.PROXY: f"no proxy has a {MutantGatewayService.name} around it",
+    }[mutant.place]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Switch:
+    """A file in a member's directory that says which bug it has."""
+
+    place: Place
+    member: str
+    role: Role
+    file: str
+
+    def plants(self, mutant: Mutant) -> bool:
+        """Whether it is this mutant's."""
+        return self.place is mutant.place and mutant.role in {"", self.role}
+
+
+def _switches(environment: Environment) -> Iterator[_Switch]:
+    for name, member in environment.members.items():
+        own = partial(_Switch, member=name, role=member.role)
+        if member.service == MutantGatewayService.name:
+            yield own(place=Place.PROXY, file=SWITCH)
+        if member.role is Role.DECODE and _fault_transfer(environment, member).endswith(SWITCH):
+            yield own(place=Place.KV, file=SWITCH)
+        if str(member.args.get("fault-lifetime", "")).endswith(LIFE_SWITCH):
+            yield own(place=Place.LIFE, file=LIFE_SWITCH)
+
+
+def _fault_transfer(environment: Environment, decode: Member) -> str:
+    """The embedded engine's flag; with vLLM, what its connector is told (pdtest/mutants/connector.py)."""
+    if "fault-transfer" in decode.args:
+        return str(decode.args["fault-transfer"])
+    shared = environment.connector
+    told: dict[str, Any] = {}
+    for layer in (shared.config, shared.by_role.get(Role.DECODE, {}), decode.connector):
+        told |= layer.get("kv_connector_extra_config") or {}
+    return str(told.get("fault_transfer", ""))
 
 
 def _can_notice(item: pytest.Item, known: Mapping[str, Mutant]) -> bool:
@@ -220,7 +260,9 @@ def _can_notice(item: pytest.Item, known: Mapping[str, Mutant]) -> bool:
         return False
     route = _parameters(item).get("route")
     by_proxy = route is not None and str(route) == _PROXY_ROUTE
-    return {Place.PARAMS: not by_proxy, Place.PROXY: by_proxy, Place.KV: True}[known[name].place]
+    return {Place.PARAMS: not by_proxy, Place.PROXY: by_proxy, Place.KV: True, Place.LIFE: True}[
+        known[name].place
+    ]
 
 
 def _rank(item: pytest.Item, mutant: Mutant | None) -> int:
@@ -238,15 +280,11 @@ def _own_name(item: pytest.Item) -> str:
     return " ".join([item.nodeid.partition("[")[0], *own])
 
 
-def _switch(cluster: Cluster, texts: Mapping[Place, str]) -> None:
-    for member in cluster.members.values():
-        gateway = member.service.name == MutantGatewayService.name
-        place = Place.PROXY if gateway else Place.KV if member.role is Role.DECODE else None
-        if place is not None and place in texts:
-            file = member.directory / SWITCH
-            temporary = file.with_suffix(".new")
-            temporary.write_text(texts[place], encoding="utf-8")
-            temporary.replace(file)
+def _write(cluster: Cluster, switch: _Switch, text: str) -> None:
+    file = cluster.members[switch.member].directory / switch.file
+    temporary = file.with_suffix(".new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(file)
 
 
 def _rest(cluster: Cluster) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,7 +16,7 @@ from pdtest.services.files import rendered_files
 from pdtest.services.owned_flags import LISTENER, refuse_owned
 from pdtest.services.proxy_peers import paired_lists, prefills_and_decodes
 from pdtest.services.references import resolved
-from pdtest.services.service import Command, Diagnosis, LogRules, Peer, Placement, Probe, Stage
+from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
 from pdtest.wire.multi import leading
 from pdtest.wire.registry import contract_for
 
@@ -88,22 +87,11 @@ def _structure(placement: Placement, options: EmbeddedProxyOptions) -> dict[str,
         "port": placement.ports["http"],
         "contract": contract.name,
     }
-    prefills, decodes = prefills_and_decodes(placement)
+    prefills, decodes = prefills_and_decodes(placement, through=options.through)
     if options.registration:
         return structure | {"zmq-port": placement.ports["zmq"]}
-    if options.through is not None:
-        prefills, decodes = _by_way_of(placement.peers[options.through])
     structure |= paired_lists("prefiller", prefills) | paired_lists("decoder", decodes)
     if contract.introduction is not None:
         port = contract.introduction.port
         structure["prefiller-bootstrap-ports"] = [peer.ports[port] for peer in prefills]
     return structure
-
-
-def _by_way_of(gateway: Peer) -> tuple[tuple[Peer, ...], tuple[Peer, ...]]:
-    """A prefill and a decode, at the gateway's ports for them."""
-    ports = gateway.ports
-    prefill, decode = (
-        replace(gateway, ports={**ports, "http": ports[side]}) for side in ("prefill", "decode")
-    )
-    return (prefill,), (decode,)

@@ -23,6 +23,8 @@ from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Pro
 
 #: File in a member's directory that says which planted bug it has at the moment.
 SWITCH: Final = "mutant.switch"
+#: The same for how long an engine keeps KV.
+LIFE_SWITCH: Final = "lifetime.switch"
 
 
 class MutantGatewayOptions(BaseModel):

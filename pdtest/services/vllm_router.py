@@ -35,6 +35,9 @@ class VllmRouterOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     executable: str = Field(default="vllm-router", description="program name or path")
+    through: str | None = Field(
+        default=None, description="the mutant-gateway through which it reaches its engines, by member name"
+    )
 
 
 class VllmRouterService:
@@ -77,7 +80,7 @@ class VllmRouterService:
             argv=(
                 find_program(options.executable) or options.executable,
                 "--vllm-pd-disaggregation",
-                *_instances(placement),
+                *_instances(placement, options.through),
                 *flags(structure | dict(resolved(member.args, placement))),
             ),
             env=variables(resolved(member.env, placement)),
@@ -90,8 +93,8 @@ class VllmRouterService:
         return Probe(url=placement.url + "/health")
 
 
-def _instances(placement: Placement) -> Iterator[str]:
-    prefills, decodes = prefills_and_decodes(placement)
+def _instances(placement: Placement, through: str | None) -> Iterator[str]:
+    prefills, decodes = prefills_and_decodes(placement, through=through)
     for peer in prefills:
         yield from ("--prefill", peer.url)
     for peer in decodes:

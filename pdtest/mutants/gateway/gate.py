@@ -62,7 +62,9 @@ class Gate:
             + scope["path"]
             + (f"?{scope['query_string'].decode()}" * bool(scope["query_string"]))
         )
-        headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _HOP]
+        # Blanks around a value are no part of it (RFC 9110, 5.5), and h11 refuses them: vllm-router 0.1.17
+        # sends "Bearer " where it has no key.
+        headers = [(name, value.strip()) for name, value in scope["headers"] if name.lower() not in _HOP]
         return self._http.stream(scope["method"], url, headers=headers, content=content)
 
     async def _pass(self, reply: httpx.Response, bug: Bug, asked: Body, send: Send) -> None:
