@@ -6,10 +6,13 @@ To add a way of starting: a file in this room with a class of this shape, and a 
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from pdtest.errors import PdtestError
+from pdtest.launch.session import KILL_TIMEOUT_S, NoProgram
 from pdtest.services.service import Command
 
 
@@ -63,3 +66,39 @@ class Launcher(Protocol):
         at all (no such program, no permission).
         """
         ...
+
+
+def no_program(error: NoProgram, script: Path) -> LaunchError:
+    """The error for a member whose program is not there. ``script`` starts it by hand."""
+    if not error.program:
+        return LaunchError("the member has no command", where=str(script.parent))
+    is_path = os.sep in error.program
+    return LaunchError(
+        f"'{error.program}' is not executable" if error.found else f"there is no program '{error.program}'",
+        expected="an executable file" if is_path else "an executable on PATH",
+        seen=None if is_path else f"PATH={error.path or ''}",
+        where=str(script),
+        next_step=f"chmod +x {error.program}"
+        if error.found
+        else f"install '{error.program}', or correct its path",
+    )
+
+
+def refused(program: str, error: OSError, script: Path) -> LaunchError:
+    """The error for a program that the system would not start."""
+    return LaunchError(
+        f"the system would not start '{program}'",
+        seen=f"{type(error).__name__}: {error.strerror}",
+        where=str(script),
+        next_step="run that script by hand; it starts the member in the same way",
+    )
+
+
+def still_alive(pids: Sequence[int], on: str = "") -> StillAlive:
+    """The error for processes that SIGKILL did not end; ``on`` names another machine."""
+    listed = ", ".join(map(str, pids))
+    return StillAlive(
+        f"processes {listed}{on} outlived SIGKILL by {KILL_TIMEOUT_S:.0f} s",
+        expected="every process of the member gone",
+        next_step=f"see what they wait for in the kernel{on}: cat /proc/{pids[0]}/wchan, and dmesg",
+    )

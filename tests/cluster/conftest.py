@@ -9,7 +9,7 @@ import pytest
 
 from pdtest.cluster.cluster import Cluster
 from pdtest.events import Event, read
-from pdtest.launch.lease import DIRECTORY_VARIABLE
+from pdtest.launch.claims import DIRECTORY_VARIABLE
 
 from .fakes import cluster_of, survivors
 

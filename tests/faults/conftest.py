@@ -12,8 +12,8 @@ from pdtest.cluster.cluster import Cluster
 from pdtest.environment.schema import Connector, Environment, Member, Model, Via
 from pdtest.events import Event, Journal
 from pdtest.faults import Fault, Unverified, inflicted
+from pdtest.launch.claims import DIRECTORY_VARIABLE
 from pdtest.launch.kin import OWNER_VARIABLE, Kin
-from pdtest.launch.lease import DIRECTORY_VARIABLE
 from pdtest.launch.registry import launchers
 from pdtest.services.registry import services
 

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from pdtest.launch import lease
-from pdtest.launch.lease import LOWEST_PORT, NoPortsLeft, PortLeases, PortTaken, default_directory
+from pdtest.launch.claims import LOWEST_PORT, default_directory
+from pdtest.launch.lease import NoPortsLeft, PortLeases, PortTaken
 
 TAKER = """
 import sys
 from pathlib import Path
 from pdtest.launch import lease
-lease._range = lambda: (20000, 20100)
-leases = lease.PortLeases("run", Path(sys.argv[1]))
+leases = lease.PortLeases("run", Path(sys.argv[1]), span=(20000, 20100))
 sys.stdin.readline()
 print(*[first + i for first in [leases.take(2) for _ in range(5)] for i in range(2)], flush=True)
 sys.stdin.readline()
@@ -116,16 +115,16 @@ def test_a_port_that_a_stranger_serves_is_refused_with_its_name(leases: PortLeas
     leases.claim(port)  # the refusal kept no lease
 
 
-def test_a_busy_port_is_passed_over(leases: PortLeases, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_port_is_passed_over(directory: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         busy = stranger.getsockname()[1]
-        monkeypatch.setattr(lease, "_range", lambda: (busy, busy + 1))
+        leases = PortLeases("ours", directory, span=(busy, busy + 1))
         with pytest.raises(NoPortsLeft, match="no 1 consecutive"):
             leases.take()
 
 
-def test_one_run_never_takes_a_port_twice(leases: PortLeases, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "_range", lambda: (21000, 21012))
+def test_one_run_never_takes_a_port_twice(directory: Path) -> None:
+    leases = PortLeases("ours", directory, span=(21000, 21012))
     first = [leases.take(3) for _ in range(2)]
     assert abs(first[0] - first[1]) >= 3
     with pytest.raises(PortTaken, match="two members"):

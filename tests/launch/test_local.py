@@ -98,7 +98,7 @@ async def test_stop_ends_what_a_dead_member_left_behind(tmp_path: Path, owner: s
     )
     process = await launch(python(program, owner), tmp_path)
     until(lambda: log_of(tmp_path) == "deaf\n", "the child runs")
-    kin = process._kin.scan()
+    kin = process._session.scan()
     assert len(kin) == 2
     os.kill(process.pid, signal.SIGKILL)
     assert await process.wait() == -signal.SIGKILL
