@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from pdtest.environment.compare import Compare
 from pdtest.environment.load import ClientThresholds, Load, Watch
+from pdtest.environment.performance import Limits, Performance
 from pdtest.environment.strict import Strict
 from pdtest.environment.workload import Workload
 
@@ -210,6 +211,10 @@ class Thresholds(Strict):
         default=None, gt=0, description="how long prefill holds blocks that nobody fetches"
     )
     client: ClientThresholds = ClientThresholds()
+    performance: Limits = Field(
+        default_factory=dict,
+        description="what suites/performance asks of a load, by measure (docs/metrics.md): {ttft_p50: {at_most: 1}}",
+    )
 
 
 class Needed(Strict):
@@ -292,6 +297,15 @@ class KnownIssue(Strict):
     )
 
 
+class Planting(Strict):
+    """What `pdtest mutants run` does here unless it is told otherwise: on slow engines, not everything."""
+
+    only: tuple[str, ...] = Field(
+        default=(), strict=False, description="names of mutants; none: all that the environment can have"
+    )
+    tests: str = Field(default="", description="pytest's -k: which tests they are shown to; none: all")
+
+
 #: What an environment of stores alone has: nobody serves a model, nothing is handed over.
 _NO_MODEL = Model(path="", dtype="float32", block_size=1, max_model_len=1)
 _NO_CONNECTOR = Connector.model_construct(contract=())
@@ -319,6 +333,7 @@ class Environment(Strict):
         default_factory=dict, description="loads for suites/performance, by name"
     )
     thresholds: Thresholds = Thresholds()
+    performance: Performance = Performance()
     compare: Compare = Compare()
     tampering: dict[
         str, Annotated[tuple[Annotated[Outcome, Field(strict=False)], ...], Field(strict=False)]
@@ -338,6 +353,7 @@ class Environment(Strict):
         default_factory=dict,
         description="outcomes allowed per scenario of suites/recovery; not listed: right or error",
     )
+    mutants: Planting = Planting()
     known_issues: tuple[KnownIssue, ...] = Field(
         default=(),
         strict=False,

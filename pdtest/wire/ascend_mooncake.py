@@ -70,6 +70,13 @@ _EVIDENCE = Evidence(
         meaning="reads that succeeded",
         drift=True,
     ),
+    seconds=Counter(
+        name="vllm:mooncake_xfer_time_seconds_sum",
+        role=Role.DECODE,
+        unit="s",
+        meaning="seconds that reads took",
+        drift=True,
+    ),
     failures=(
         Counter(
             name="vllm:mooncake_num_failed_transfers",

@@ -54,6 +54,8 @@ class Evidence:
     moved: Counter | None = None
     #: Transfers that succeeded; one per rank of the side that counts.
     transfers: Counter | None = None
+    #: Seconds that those took, added up: transfers at once count one by one.
+    seconds: Counter | None = None
     #: Tokens that the connector promised to the scheduler. Rises on failed loads too: never a proof.
     promised: Counter | None = None
     #: Rise when a transfer fails.

@@ -48,6 +48,13 @@ _EVIDENCE = Evidence(
         meaning="sends that succeeded",
         drift=True,
     ),
+    seconds=Counter(
+        name="vllm:mooncake_xfer_time_seconds_sum",
+        role=Role.PREFILL,
+        unit="s",
+        meaning="seconds that sends took",
+        drift=True,
+    ),
     failures=(
         Counter(
             name="vllm:mooncake_num_failed_transfers",

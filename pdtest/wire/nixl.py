@@ -102,6 +102,12 @@ NIXL_EVIDENCE = Evidence(
         unit="transfers",
         meaning="reads that succeeded, one per decode rank",
     ),
+    seconds=Counter(
+        name="vllm:nixl_xfer_time_seconds_sum",
+        role=Role.DECODE,
+        unit="s",
+        meaning="seconds that reads took",
+    ),
     failures=(
         Counter(
             name="vllm:nixl_num_failed_transfers",

@@ -39,6 +39,12 @@ _EVIDENCE = replace(
         unit="transfers",
         meaning="writes that succeeded, one per pair of ranks",
     ),
+    seconds=Counter(
+        name="vllm:nixl_xfer_time_seconds_sum",
+        role=Role.PREFILL,
+        unit="s",
+        meaning="seconds that writes took",
+    ),
     failures=tuple(
         Counter(
             name="vllm:nixl_num_failed_transfers",
