@@ -213,7 +213,7 @@ class Thresholds(Strict):
     client: ClientThresholds = ClientThresholds()
     performance: Limits = Field(
         default_factory=dict,
-        description="what suites/performance asks of a load, by measure (docs/metrics.md): {ttft_p50: {at_most: 1}}",
+        description="limits of suites/performance, by measure (docs/metrics.md): {ttft_p50: {at_most: 1}}",
     )
 
 
