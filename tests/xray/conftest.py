@@ -22,7 +22,7 @@ from pdtest.embedded.model.config import ModelConfig
 from pdtest.xray import Archive, Diagnosis, diagnose
 
 CONFIG = ModelConfig(
-    layers=3,
+    layers=4,
     hidden=32,
     heads=4,
     kv_heads=4,
