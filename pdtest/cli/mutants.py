@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from pdtest.cli.catalogue import catalogue_of
 from pdtest.cli.terminal import Guarded, output
 from pdtest.kills.catalogue import ALL, CATALOGUE, SELECTED, chosen
 
@@ -49,7 +50,11 @@ def run(
     *,
     env: Annotated[str, typer.Option(help="Environment that has the switches.")] = "embedded-mutants",
     only: Annotated[
-        list[str] | None, typer.Option(help=f"A mutant's name, or {SELECTED}; may be given several times.")
+        list[str] | None,
+        typer.Option(
+            help=f"A mutant's name, {SELECTED} or {ALL}; may be given several times. "
+            f"Default: what the environment says under 'mutants', else {ALL}."
+        ),
     ] = None,
     suite: Annotated[
         list[Path] | None, typer.Option(help="Folder or file of tests; may be given several times.")
@@ -67,12 +72,15 @@ def run(
 
     Example: [bold]pdtest mutants run --only kv-swapped --only kv-stale[/]
     """
-    names = ",".join(mutant.name for mutant in chosen(only)) if only else ALL
+    usual = catalogue_of(Path()).load(env).mutants
+    names = ",".join(mutant.name for mutant in chosen(only or usual.only or [ALL]))
     arguments = [
         "-q",
         f"--env={env}",
         f"--mutants={names}",
         *map(str, suite or _SUITES),
+        # Of two -k pytest takes the last one.
+        *(("-k", usual.tests) if usual.tests else ()),
         *(pytest_args or ()),
     ]
     if json_file is not None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pdtest.kills.mutant import Mutant
+from pdtest.kills.mutant import Mutant, Place
 
 
 class Outcome(StrEnum):
@@ -47,6 +47,23 @@ class KillTable:
     #: Mutants that the environment cannot have, and why.
     absent: dict[str, str] = field(default_factory=dict)
     took_s: float = 0.0
+
+    @classmethod
+    def of_json(cls, data: Mapping[str, Any]) -> KillTable:
+        """What `as_json` gave, but for how its mutants are planted. Raises KeyError on anything else."""
+        table = cls(
+            environment=data["environment"],
+            mutants=[_mutant(row) for row in data["mutants"]],
+            suites=data["suites"],
+            false_alarms=list(data["false_alarms"]),
+            absent=dict(data["absent"]),
+            took_s=data["took_s"],
+        )
+        for row in data["mutants"]:
+            for suite, cell in row["suites"].items():
+                known = {**cell, "outcome": Outcome(cell["outcome"])}
+                table.cells[row["name"], suite] = Cell(**known)
+        return table
 
     def cell(self, mutant: Mutant, suite: str) -> Cell:
         """A suite that was not run on it has not noticed it."""
@@ -96,3 +113,19 @@ class KillTable:
                 for mutant, cells in self.rows()
             ],
         }
+
+
+def _mutant(row: Mapping[str, Any]) -> Mutant:
+    blind = {
+        suite: cell["located"]
+        for suite, cell in row["suites"].items()
+        if Outcome(cell["outcome"]) is Outcome.UNSEEN
+    }
+    return Mutant(
+        name=row["name"],
+        place=Place(row["place"]),
+        bugs=tuple(row["bugs"]),
+        does=row["does"],
+        switch="",
+        unseen=blind,
+    )

@@ -30,6 +30,7 @@ from pdtest.plugin.record import TestRecord
 from pdtest.plugin.selection import Selection
 from pdtest.plugin.stash import RECORD
 from pdtest.plugin.wanted import environment_of
+from pdtest.report.kill_picture import picture
 from pdtest.report.kills import kill_table
 from pdtest.services.mutant_gateway import LIFE_SWITCH, SWITCH, MutantGatewayService
 from pdtest.wire.contract import Contract
@@ -50,7 +51,7 @@ class Killing:
     """What is planted at the moment, and what became of each mutant. None is planted at first."""
 
     mutants: tuple[Mutant, ...]
-    #: Where the table's JSON goes, beside the run's directory.
+    #: Where the table's JSON goes, and its picture beside it, apart from the run's directory.
     files: tuple[Path, ...] = ()
     table: KillTable | None = None
     began: float = field(default_factory=time.monotonic)
@@ -160,7 +161,7 @@ class Killing:
         return self.table is not None and self.table.clean
 
     def summarize(self, reporter: TerminalReporter, directory: Path) -> None:
-        """Print the table, and keep it with its JSON in the run's directory."""
+        """Print the table, and keep it in the run's directory with its JSON and its picture."""
         if self.table is None:
             return
         self.table.took_s = time.monotonic() - self.began
@@ -168,6 +169,7 @@ class Killing:
         (directory / "kills.txt").write_text(text + "\n", encoding="utf-8")
         for file in (directory / "kills.json", *self.files):
             file.write_text(data + "\n", encoding="utf-8")
+            picture(self.table, file.with_suffix(".png"))
         reporter.section("kill table", bold=True)
         for line in text.splitlines():
             reporter.line(line)

@@ -60,7 +60,26 @@ def add_options(parser: pytest.Parser) -> None:
         "kills which: all, quick, or names with commas between ('pdtest mutants list')",
     )
     group.addoption(
-        "--kill-table", metavar="FILE", help="with --mutants: where to write the table as JSON, too"
+        "--kill-table",
+        metavar="FILE",
+        help="with --mutants: where to write the table as JSON, too, and beside it as PNG",
+    )
+    group.addoption(
+        "--fresh",
+        action="store_true",
+        help="start members of one's own, also where a cluster of the environment stands ('pdtest up')",
+    )
+    group.addoption(
+        "--keep",
+        action="store_true",
+        help="when a test does not pass, leave its cluster running, and say how to get at it; best with -x",
+    )
+    group.addoption(
+        "--cluster-wait",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="how long to wait for a standing cluster that somebody else uses; 0: fail at once (default: 600)",
     )
     group.addoption(
         "--pdtest-seed",

@@ -38,21 +38,24 @@ def _grid(table: KillTable) -> Table:
     for suite in table.suites:
         grid.add_column(suite, no_wrap=True, overflow="ellipsis", ratio=1)
     for mutant, cells in table.rows():
-        shown = (_shown(cells[suite]) for suite in table.suites)
+        shown = (_shown(cells[suite], table.environment, mutant.name) for suite in table.suites)
         grid.add_row(mutant.name, ",".join(mutant.bugs), *shown)
     return grid
 
 
-def _shown(cell: Cell) -> Text:
+def _shown(cell: Cell, *known: str) -> Text:
     if cell.outcome is Outcome.KILLED:
-        return Text(f"{cell.seconds:4.1f} s {_short(cell.test)}")
+        return Text(f"{cell.seconds:4.1f} s {short(cell.test, *known)}")
     return Text(str(cell.outcome), style=_STYLES[cell.outcome])
 
 
-def _short(test: str) -> str:
-    """The test's own name and parameters; what they have in common says nothing."""
+def short(test: str, *known: str) -> str:
+    """The test's own name and parameters, without those that are ``known``: environment and mutant."""
     name, _, parameters = test.rpartition("::")[2].partition("[")
-    own = parameters.rstrip("]").split("-embedded", 1)[0] if "-embedded" in parameters else ""
+    own = parameters.removesuffix("]")
+    for one in known:
+        own = own.replace(one, "")
+    own = "-".join(filter(None, own.split("-")))
     return name.removeprefix("test_") + (f"[{own}]" if own else "")
 
 
