@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from pdtest.compare.verdict import Verdict
 from pdtest.results import Better
 from pdtest.results.frozen import Frozen
@@ -21,7 +23,7 @@ class Side(Frozen):
     runs: int
     invalid: int = 0
     reasons: tuple[str, ...] = ()
-    build: dict[str, str] = {}
+    build: dict[str, str] = Field(default_factory=dict)
 
 
 class Change(Frozen):
@@ -30,17 +32,18 @@ class Change(Frozen):
     ``old`` and ``new``: its value in each run. ``old_middle``, ``new_middle``: medians. ``difference``:
     the median of all differences of a new run and an old one, in the measure's unit; ``interval`` holds
     the true one in 90 of 100 comparisons (bootstrap). ``relative``, ``relative_interval``: the same
-    as shares of the old median; None where that is 0. ``p_worse``, ``p_better``: chances of such ranks,
-    or clearer ones, by noise alone, corrected for the number of measures where it is ``judged``.
-    ``tolerance``: a share of the old median; ``floor``: in the measure's unit. ``why``: one line.
+    as shares of the old median; None where that is 0. ``verdict``: None where it is only shown.
+    ``p_worse``, ``p_better``: chances of such ranks, or clearer ones, by noise alone, corrected for the
+    number of measures where it is ``judged``. ``tolerance``: a share of the old median; ``floor``: in the
+    measure's unit. ``why``: one line.
     """
 
     measure: str
     unit: str
     better: Better
     judged: bool
-    verdict: Verdict
-    why: str
+    verdict: Verdict | None = None
+    why: str = ""
     old: tuple[float, ...]
     new: tuple[float, ...]
     old_middle: float | None = None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Final
 
 
 class Verdict(StrEnum):
     """Of one measure, or of all of them."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - no password
     FAIL = "fail"
     IMPROVED = "improved"
     #: It cannot be told: too few runs, too much noise, a value that is missing.
@@ -19,10 +20,10 @@ class Verdict(StrEnum):
 
 
 #: Of several verdicts the first of these that occurs is that of all.
-_WORST_FIRST = (Verdict.INVALID, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.IMPROVED, Verdict.PASS)
+WORST_FIRST: Final = (Verdict.INVALID, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.IMPROVED, Verdict.PASS)
 
 
 def of_all(verdicts: Iterable[Verdict]) -> Verdict:
     """The verdict of all; INCONCLUSIVE of none."""
     found = set(verdicts)
-    return next((verdict for verdict in _WORST_FIRST if verdict in found), Verdict.INCONCLUSIVE)
+    return next((verdict for verdict in WORST_FIRST if verdict in found), Verdict.INCONCLUSIVE)

@@ -1,0 +1,141 @@
+"""Measure by measure: what changed from the old runs to the new ones, and whether that is more than noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import Final
+
+from pdtest.compare.comparison import Change
+from pdtest.compare.tolerances import tolerated
+from pdtest.compare.verdict import WORST_FIRST, Verdict
+from pdtest.compare.words import percent, quantity
+from pdtest.environment.compare import Compare
+from pdtest.errors import MissingExtra
+from pdtest.results import Better, Measure, Result
+
+#: PASS says that it did not get worse by more than so many times what is tolerated.
+EXCLUDED: Final = 2.0
+
+
+def changes(old: Sequence[Result], new: Sequence[Result], settings: Compare) -> tuple[Change, ...]:
+    """The judged ones first, the worst first. Measures without a value in any run are left out.
+
+    Raises MissingExtra.
+    """
+    try:
+        from pdtest.compare.evidence import correct, smallest_chance
+    except ModuleNotFoundError as error:
+        raise MissingExtra("numpy", "compare", "comparing runs") from error
+
+    seen = [*_seen(old, new, settings)]
+    family = [change for change in seen if change.judged and change.difference is not None]
+    worse = correct([change.p_worse or 0.0 for change in family])
+    better = correct([change.p_better or 0.0 for change in family])
+    ruled = {
+        change.measure: _ruled(
+            change.model_copy(update={"p_worse": p_worse, "p_better": p_better}),
+            settings.alpha,
+            clearest=smallest_chance(len(change.old), len(change.new)) * len(family),
+        )
+        for change, p_worse, p_better in zip(family, worse, better, strict=True)
+    }
+    return tuple(sorted((ruled.get(change.measure, change) for change in seen), key=_rank))
+
+
+def worse_by(change: Change) -> float:
+    """Its difference in the direction that is for the worse, in the measure's unit; negative: better."""
+    return _sign(change) * (change.difference or 0.0)
+
+
+def allowed(change: Change) -> float:
+    """How much worse it may get, in the measure's unit: the tolerance or the floor, what is more."""
+    return max(change.tolerance * abs(change.old_middle or 0.0), change.floor)
+
+
+def _seen(old: Sequence[Result], new: Sequence[Result], settings: Compare) -> Iterator[Change]:
+    measures = {measure.name: measure for result in (*new, *old) for measure in result.measures}
+    for name, measure in measures.items():
+        before, after = _values(old, name), _values(new, name)
+        if before or after:
+            yield _described(measure, before, after, settings)
+
+
+def _values(results: Sequence[Result], name: str) -> tuple[float, ...]:
+    found = (result.measure(name) for result in results)
+    return tuple(measure.value for measure in found if measure and measure.value is not None)
+
+
+def _described(measure: Measure, old: tuple[float, ...], new: tuple[float, ...], settings: Compare) -> Change:
+    """As it was seen; without a verdict, except where there is nothing to compare."""
+    limit = tolerated(measure, settings)
+    judged = measure.better is not Better.NEITHER and settings.is_judged(measure.name)
+    change = Change(
+        measure=measure.name,
+        unit=measure.unit,
+        better=measure.better,
+        judged=judged,
+        old=old,
+        new=new,
+        old_middle=median(old) if old else None,
+        new_middle=median(new) if new else None,
+        tolerance=limit.share,
+        floor=limit.floor,
+    )
+    if old and new:
+        return _weighed(change)
+    why = f"measured in the {'old' if old else 'new'} runs only"
+    return change.model_copy(update={"verdict": Verdict.INCONCLUSIVE if judged else None, "why": why})
+
+
+def _weighed(change: Change) -> Change:
+    from pdtest.compare.evidence import weigh
+
+    evidence = weigh(change.old, change.new)
+    base = abs(change.old_middle or 0.0)
+    rising = _sign(change) > 0
+    return change.model_copy(
+        update={
+            "difference": evidence.shift,
+            "interval": evidence.interval,
+            "relative": evidence.shift / base if base else None,
+            "relative_interval": tuple(end / base for end in evidence.interval) if base else None,
+            "p_worse": evidence.higher if rising else evidence.lower,
+            "p_better": evidence.lower if rising else evidence.higher,
+        }
+    )
+
+
+def _ruled(change: Change, alpha: float, *, clearest: float) -> Change:
+    """With its verdict. ``clearest``: the corrected p-value of the clearest outcome so few runs can have."""
+    limit, worse = allowed(change), worse_by(change)
+    p_worse, p_better = change.p_worse or 0.0, change.p_better or 0.0
+    worst = max(_sign(change) * end for end in change.interval or ())
+    if p_worse <= alpha and worse > limit:
+        verdict, why = Verdict.FAIL, f"{_amount(change, worse)} worse, p {p_worse:.2g}"
+    elif p_better <= alpha and -worse > limit:
+        verdict, why = Verdict.IMPROVED, f"{_amount(change, -worse)} better, p {p_better:.2g}"
+    elif clearest > alpha:
+        verdict, why = Verdict.INCONCLUSIVE, f"too few runs: {len(change.old)} and {len(change.new)}"
+    elif worst > EXCLUDED * limit:
+        verdict, why = Verdict.INCONCLUSIVE, f"may be {_amount(change, worst)} worse: noise"
+    else:
+        verdict, why = Verdict.PASS, f"at most {_amount(change, max(worst, 0.0))} worse"
+    return change.model_copy(update={"verdict": verdict, "why": why})
+
+
+def _amount(change: Change, difference: float) -> str:
+    """A difference as a share where shares are what counts, else in the measure's unit."""
+    if change.old_middle and change.tolerance:
+        return percent(difference / abs(change.old_middle))
+    return quantity(difference, change.unit)
+
+
+def _sign(change: Change) -> int:
+    """+1 where a rise is for the worse."""
+    return -1 if change.better is Better.HIGHER else 1
+
+
+def _rank(change: Change) -> tuple[bool, int]:
+    place = WORST_FIRST.index(change.verdict) if change.verdict else len(WORST_FIRST)
+    return not change.judged, place
