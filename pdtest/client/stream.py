@@ -10,6 +10,8 @@ from typing import Any
 from pdtest.client.answer import Arrival
 
 DONE = "[DONE]"
+#: What of a chat's delta is made of generated tokens.
+_SPOKEN = ("content", "reasoning", "reasoning_content", "tool_calls")
 
 
 class EventParser:
@@ -122,7 +124,7 @@ class Assembly:
                 choice[key] = value if choice.get(key) is None else choice[key] + value
             else:
                 choice[key] = value
-        return _tokens_in(delta)
+        return tokens_in(delta)
 
 
 def _merge_message(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
@@ -141,9 +143,13 @@ def _merge_logprobs(known: Mapping[str, Any] | None, new: Mapping[str, Any]) -> 
     return merged
 
 
-def _tokens_in(delta: Mapping[str, Any]) -> int:
-    """Tokens that a chunk brings; for servers that send no ids, a chunk with text counts as one."""
+def tokens_in(delta: Mapping[str, Any]) -> int:
+    """Tokens that a chunk's choice brings; for servers that send no ids, a chunk with text counts as one.
+
+    Text of chats is content, reasoning or a call of a tool. vLLM 0.32's chat_completion/protocol.py still
+    knows reasoning by its former name.
+    """
     if delta.get("token_ids") is not None:
         return len(delta["token_ids"])
-    text = delta.get("text") or (delta.get("delta") or {}).get("content")
-    return 1 if text else 0
+    said = delta.get("delta") or {}
+    return 1 if delta.get("text") or any(said.get(name) for name in _SPOKEN) else 0

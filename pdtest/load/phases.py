@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from pdtest.client.handoff import Handoff
+from pdtest.load.percentile import percentile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +29,9 @@ class Times:
         ranked = sorted(values)
         return cls(
             mean=statistics.fmean(ranked),
-            p50=_percentile(ranked, 50),
-            p90=_percentile(ranked, 90),
-            p99=_percentile(ranked, 99),
+            p50=percentile(ranked, 50),
+            p90=percentile(ranked, 90),
+            p99=percentile(ranked, 99),
             most=ranked[-1],
         )
 
@@ -72,8 +73,3 @@ def _legs(handoff: Handoff) -> tuple[float, float, float] | None:
     if prefill is None or decode is None:
         return None
     return max(prefill.ended_s, decode.ended_s), prefill.took_s, decode.took_s
-
-
-def _percentile(ranked: Sequence[float], percent: int) -> float:
-    """The smallest value that is not below ``percent`` of them."""
-    return ranked[max(-(-len(ranked) * percent // 100) - 1, 0)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
-from pdtest.wire.contract import Contract
+from pdtest.wire.contract import Contract, Order, Station
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +23,29 @@ class Target:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     ports: Mapping[str, int] = field(default_factory=dict, repr=False)
 
+    @property
+    def station(self) -> Station:
+        """Where its peers reach it."""
+        return Station(address=urlsplit(self.url).hostname or "", ports=self.ports)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
     """``answers`` streams the answer: a proxy or a single instance; or decode, after ``prefill``.
 
     With ``prefill`` the client leads both legs of a handoff, as ``contract`` has it; its order must be
-    `Order.PREFILL_FIRST`.
+    `Order.PREFILL_FIRST`. Raises ValueError for others.
     """
 
     answers: Target
     prefill: Target | None = None
     contract: Contract | None = None
+
+    def __post_init__(self) -> None:
+        if self.prefill is None:
+            return
+        if self.contract is None or self.contract.obstacle or self.contract.order is not Order.PREFILL_FIRST:
+            reason = self.contract.obstacle if self.contract else "no contract"
+            raise ValueError(
+                f"a load's client cannot lead both legs: {reason or 'prefill does not go first'}"
+            )
