@@ -14,7 +14,7 @@ Kind = Literal["nvidia", "ascend"]
 class Chip(Frozen):
     """A chip of this machine, by the driver's number, and the members that run on it.
 
-    ``elsewhere``: the address of the machine that it is in, where that is not this one: it is named, not read.
+    ``elsewhere``: the address of the machine that has it, where that is another one: it is named, not read.
     """
 
     kind: Kind
