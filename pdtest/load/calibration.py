@@ -3,7 +3,7 @@
 ``python -m pdtest.load.calibration --port 9000``. POST to ``/v1/completions`` is answered with a stream of
 events: the first ``--ttft`` seconds after the request, each further one ``--gap`` seconds later, as many as
 ``max_tokens`` says. A request may ask for another manner under the key ``calibration``, see `Manner`.
-GET ``/stamps`` tells, by ``X-Request-Id``, when each request was received and each event was written, in seconds
+GET ``/stamps`` tells, by ``X-Request-Id``, when each request was received and each event was written: seconds
 of CLOCK_MONOTONIC, which all processes of a host share.
 """
 
@@ -35,9 +35,9 @@ _LAST: Final = _TOKEN.replace(b'"finish_reason":null', b'"finish_reason":"length
 class Manner:
     """How an answer is given.
 
-    ``ttft_s`` and ``gap_s``: see above. ``together``: events in one write. ``empty_first``: an event without a
-    token precedes, at once, as the one that tells the role in chats. ``breaks_after``: so many events, and then
-    the connection is closed; 0: at the end.
+    ``ttft_s`` and ``gap_s``: see above. ``together``: events in one write. ``empty_first``: an event without
+    a token precedes, at once, as the one that tells the role in chats. ``breaks_after``: so many events, and
+    then the connection is closed; 0: at the end.
     """
 
     ttft_s: float = 0.05

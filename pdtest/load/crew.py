@@ -16,6 +16,7 @@ from typing import IO, Any, Self, TypeVar
 from pdtest.errors import MissingExtra, PdtestError
 from pdtest.load.report import Report
 from pdtest.load.share import Share
+from pdtest.load.way import is_tls, urls_of
 
 #: So long after all are ready they begin: each has time to be told.
 _LEAD_S = 0.3
@@ -38,7 +39,8 @@ class Crew:
     """
 
     def __init__(self, shares: Sequence[Share]) -> None:
-        for package in ("uvloop", "httptools", "aiohttp"):
+        urls = {url for share in shares for url in urls_of(share.ways)}
+        for package in ("uvloop", "httptools", *("aiohttp" for url in urls if is_tls(url))):
             if find_spec(package) is None:
                 raise MissingExtra(package, "load", "a load")
         self._shares = shares

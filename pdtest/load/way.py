@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -49,3 +49,14 @@ class Way:
             raise ValueError(
                 f"a load's client cannot lead both legs: {reason or 'prefill does not go first'}"
             )
+
+
+def urls_of(ways: Iterable[Way]) -> frozenset[str]:
+    """All servers that some ways touch."""
+    targets = (target for way in ways for target in (way.prefill, way.answers))
+    return frozenset(target.url for target in targets if target is not None)
+
+
+def is_tls(url: str) -> bool:
+    """Whether it takes the other client."""
+    return url.lower().startswith("https:")

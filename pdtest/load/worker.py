@@ -23,7 +23,7 @@ from pdtest.load.looplag import watching_lag
 from pdtest.load.openloop import open_loop
 from pdtest.load.report import Report, reported
 from pdtest.load.share import Share
-from pdtest.load.way import Way
+from pdtest.load.way import is_tls, urls_of
 
 #: Connections are made so long before a request is due.
 _AHEAD_S = 0.1
@@ -46,7 +46,7 @@ class Work:
         share = self._share
         async with AsyncExitStack() as stack:
             self._clients = {
-                url: await stack.enter_async_context(_client_for(url)) for url in _urls(share.ways)
+                url: await stack.enter_async_context(_client_for(url)) for url in urls_of(share.ways)
             }
             warming = journeys(share.warm_up, share.ways, share.timeout_s)
             await closed_loop(warming, self._go, concurrency=_WARMING)
@@ -94,13 +94,8 @@ class Work:
         return time.monotonic() - self._begun_at
 
 
-def _urls(ways: Sequence[Way]) -> set[str]:
-    targets = [target for way in ways for target in (way.prefill, way.answers) if target is not None]
-    return {target.url for target in targets}
-
-
 def _client_for(url: str) -> Any:
-    if url.startswith("https:"):
+    if is_tls(url):
         from pdtest.load.tls import TlsClient
 
         return TlsClient(url)
