@@ -20,8 +20,11 @@ LEGEND = "|= request   o answered   x error   ? given up   > no end   ! member"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Row:
-    """``marks`` are what is drawn at which time; the first and the last are joined by ``line``."""
+class Row:
+    """One request to one member, or one thing that befell a member. ``said`` is what came of it.
+
+    ``marks`` are what is drawn at which time; the first and the last are joined by ``line``.
+    """
 
     who: str
     member: str
@@ -31,12 +34,13 @@ class _Row:
 
     @property
     def begins(self) -> float:
+        """When the first thing of it happened."""
         return self.marks[0][0]
 
 
 def timeline(history: History) -> Iterator[str]:
     """Rows of 80 columns at most, in the order in which things began; times in seconds since the first."""
-    rows = sorted([*map(_attempt, history.attempts), *_befallen(history)], key=lambda row: row.begins)
+    rows = rows_of(history)
     if not rows:
         return
     begin, end = rows[0].begins, max(at for row in rows for at, _ in row.marks)
@@ -48,7 +52,12 @@ def timeline(history: History) -> Iterator[str]:
     yield LEGEND
 
 
-def _bar(row: _Row, begin: float, span: float) -> str:
+def rows_of(history: History) -> list[Row]:
+    """What a timeline shows, in the order in which it began."""
+    return sorted([*map(_attempt, history.attempts), *_befallen(history)], key=lambda row: row.begins)
+
+
+def _bar(row: Row, begin: float, span: float) -> str:
     columns = [(round((at - begin) / span * (_BAR - 1)) if span else 0, mark) for at, mark in row.marks]
     cells = [" "] * _BAR
     cells[columns[0][0] : columns[-1][0]] = row.line * (columns[-1][0] - columns[0][0])
@@ -57,11 +66,11 @@ def _bar(row: _Row, begin: float, span: float) -> str:
     return "".join(cells)
 
 
-def _attempt(attempt: Attempt) -> _Row:
+def _attempt(attempt: Attempt) -> Row:
     marks = [(event.at, _mark(event)) for event in attempt.events]
     if len(marks) == 1 and attempt.sent:
         marks.append((attempt.events[0].at, ">"))
-    return _Row(
+    return Row(
         who=attempt.request_id.removeprefix("pdtest-"),
         member=attempt.member,
         marks=marks,
@@ -82,12 +91,12 @@ def _ending(event: Event) -> str:
     return "given up" if isinstance(event, RequestAbandoned) else "no end"
 
 
-def _befallen(history: History) -> Iterator[_Row]:
+def _befallen(history: History) -> Iterator[Row]:
     for event in history.events:
         said = _said(event)
         if said is not None:
             member = str(getattr(event, "member", ""))
-            yield _Row(who="", member=member, marks=[(event.at, "!")], said=said)
+            yield Row(who="", member=member, marks=[(event.at, "!")], said=said)
 
 
 def _said(event: Event) -> str | None:
