@@ -169,7 +169,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     if RECORD in item.stash:
         if not disruptive:
             _complain(item.stash[RECORD])
-        run.check_history(item.stash[RECORD].since)
+        run.check_history(item.nodeid, item.stash[RECORD].since)
     run.shaken = disruptive
     return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pdtest.errors import PdtestError
 from pdtest.history import Violation
@@ -29,13 +30,17 @@ class HistoryViolated(PdtestError):
 
     title = "history"
 
-    def __init__(self, violations: Sequence[Violation], picture: Sequence[str]) -> None:
+    def __init__(
+        self, violations: Sequence[Violation], picture: Sequence[str], drawn: Path | None = None
+    ) -> None:
         self.violations = tuple(violations)
+        self.drawn = drawn
         first, *others = violations
         more = [f"... and {len(others)} more of this kind or another"] if others else []
         super().__init__(
             str(first),
             seen="\n".join([*picture, *more]),
+            where=f"as a picture: {drawn}" if drawn else None,
             next_step="every event is in the run directory's events.jsonl",
         )
 

@@ -34,7 +34,9 @@ from pdtest.plugin.selection import Selection
 from pdtest.plugin.terminal import show, start_up, streaming
 from pdtest.plugin.xray import Radiograph
 from pdtest.report.timeline import timeline
+from pdtest.report.replay import slug
 from pdtest.services.registry import services
+from pdtest.report.timeline_picture import timeline_picture
 
 #: Gives the requests whose colocated answers an environment's tests will need.
 Wanted = Callable[[Environment], Iterable[Request]]
@@ -132,16 +134,20 @@ class Run:
         """Append to events.jsonl."""
         self.journal.append(event)
 
-    def check_history(self, since: int) -> None:
+    def check_history(self, test: str, since: int) -> None:
         """Hold what has happened since then against what must hold of every history.
 
-        Raises HistoryViolated with the smallest history that shows the first violation.
+        Raises HistoryViolated with the smallest history that shows the first violation, and draws it into
+        the test's directory under `repro`.
         """
         path = self.journal.path
         history = History.of([*read(path, kind=MemberStarting), *read(path, since=since)])
         violations = check(history)
         if violations:
-            raise HistoryViolated(violations, [*timeline(smallest(history, violations[0]))])
+            least = smallest(history, violations[0])
+            file = self.directory / "repro" / slug(test) / "timeline.png"
+            drawn = timeline_picture(least, str(violations[0]), file)
+            raise HistoryViolated(violations, [*timeline(least)], drawn)
 
     def keep_verdict(self, test: str, verdict: Verdict) -> None:
         """Remember a verdict for verdicts.json."""

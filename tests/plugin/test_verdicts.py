@@ -246,6 +246,9 @@ async def test_after(handoff, judge, prompts, quiet, rule):
         ]
     )
     assert result.stdout.str().count("=o ") == 1, "the request that was counted well is left out"
+    (drawn,) = (project.latest / "repro").glob("*test_miscounts*/timeline.png")
+    assert drawn.read_bytes().startswith(b"\x89PNG")
+    result.stdout.fnmatch_lines([f"*as a picture: *{drawn.relative_to(project.latest)}"])
     looks = [event for event in project.events() if event["kind"] == "QuietSought"]
     assert {look["member"] for look in looks} == {"prefill", "decode"}
 
