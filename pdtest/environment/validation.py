@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
-from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -42,6 +43,8 @@ _EXPECTED: Final[Mapping[str, str]] = {
     # In a union with something else: a mapping's unknown keys are findings of their own otherwise.
     "extra_forbidden": "other keys",
     "too_short": "at least {min_length} of them",
+    "union_tag_invalid": "{discriminator}: one of {expected_tags}",
+    "union_tag_not_found": "{discriminator}: which kind it is",
 }
 
 
@@ -74,14 +77,14 @@ def _findings(
     """One finding per place: pydantic reports a union once for each of its types."""
     located = [(_path(data, error), error) for error in errors]
     located.sort(key=lambda pair: [str(step) for step in pair[0]])
-    mistyped = {_meant(model, path) for path, error in located if error["type"] == _UNKNOWN}
+    mistyped = {_meant(model, path, data) for path, error in located if error["type"] == _UNKNOWN}
     for path, group in groupby(located, key=lambda pair: pair[0]):
         alike = [error for _, error in group]
         if alike[0]["type"] == _UNKNOWN:
-            yield _unknown(model, path, tree, at)
+            yield _unknown(model, path, data, tree, at)
         elif alike[0]["type"] == _MISSING:
             if path not in mistyped:
-                yield _missing(model, path, tree, at)
+                yield _missing(model, path, data, tree, at)
         else:
             yield _wrong(path, tree, at, alike)
 
@@ -92,6 +95,8 @@ def _path(data: Mapping[str, Any], error: ErrorDetails) -> KeyPath:
     value: Any = data
     for step in error["loc"]:
         in_mapping = isinstance(value, Mapping) and step in value
+        if isinstance(value, Mapping) and not in_mapping and step in value.values():
+            continue  # which of several kinds of thing it is, as the key that tells it has it
         in_list = isinstance(value, list) and isinstance(step, int) and step < len(value)
         is_missing = error["type"] == _MISSING and step == error["loc"][-1]
         if not (in_mapping or in_list or is_missing):
@@ -101,17 +106,17 @@ def _path(data: Mapping[str, Any], error: ErrorDetails) -> KeyPath:
     return tuple(path)
 
 
-def _meant(model: type[BaseModel], path: KeyPath) -> KeyPath | None:
+def _meant(model: type[BaseModel], path: KeyPath, data: Any) -> KeyPath | None:
     """The path that the unknown key at ``path`` was probably meant to be."""
-    owner = model_at(model, path[:-1])
+    owner = model_at(model, path[:-1], data)
     close = nearest(str(path[-1]), keys_of(owner)) if owner else None
     return (*path[:-1], close) if close else None
 
 
-def _unknown(model: type[BaseModel], path: KeyPath, tree: Located, at: KeyPath) -> Finding:
-    owner = model_at(model, path[:-1])
+def _unknown(model: type[BaseModel], path: KeyPath, data: Any, tree: Located, at: KeyPath) -> Finding:
+    owner = model_at(model, path[:-1], data)
     names = sorted(keys_of(owner).keys() - _INTERNAL) if owner else []
-    meant = _meant(model, path)
+    meant = _meant(model, path, data)
     return Finding(
         summary=f"unknown key '{path[-1]}'",
         key=dotted((*at, *path)),
@@ -122,8 +127,8 @@ def _unknown(model: type[BaseModel], path: KeyPath, tree: Located, at: KeyPath) 
     )
 
 
-def _missing(model: type[BaseModel], path: KeyPath, tree: Located, at: KeyPath) -> Finding:
-    owner = model_at(model, path[:-1])
+def _missing(model: type[BaseModel], path: KeyPath, data: Any, tree: Located, at: KeyPath) -> Finding:
+    owner = model_at(model, path[:-1], data)
     field = keys_of(owner).get(str(path[-1])) if owner else None
     meaning = f": {field.description}" if field and field.description else ""
     return Finding(
@@ -158,11 +163,11 @@ def keys_of(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
-def model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
-    """The model that describes the value at ``path``, None where it is free-form."""
+def model_at(model: type[BaseModel], path: KeyPath, data: Any) -> type[BaseModel] | None:
+    """The model that describes the value at ``path`` of ``data``, None where it is free-form."""
     kind: Any = model
     for step in path:
-        kind = _bare(kind)
+        kind = _bare(kind, data)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             field = keys_of(kind).get(str(step))
             kind = field.annotation if field else None
@@ -170,16 +175,29 @@ def model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
             kind = get_args(kind)[1]
         else:
             return None
-    kind = _bare(kind)
+        data = data.get(step) if isinstance(data, Mapping) else None
+    kind = _bare(kind, data)
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
-def _bare(kind: Any) -> Any:
-    """A type without its annotations and without `| None`."""
+def _bare(kind: Any, value: Any) -> Any:
+    """A type without its annotations and without `| None`; of a tagged union the one that ``value`` is."""
     if get_origin(kind) is Annotated:
-        return _bare(get_args(kind)[0])
+        return _bare(get_args(kind)[0], value)
+    if get_origin(kind) not in (Union, UnionType):
+        return kind
     others = [arg for arg in get_args(kind) if arg is not type(None)]
-    return others[0] if type(None) in get_args(kind) and len(others) == 1 else kind
+    if len(others) == 1:
+        return others[0]
+    return next((other for other in others if _is_tagged(other, value)), kind)
+
+
+def _is_tagged(kind: Any, value: Any) -> bool:
+    """Whether a key of ``value`` names this model, as in ``pattern: poisson``."""
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(value, Mapping)):
+        return False
+    tags = {key: get_args(field.annotation) for key, field in keys_of(kind).items() if field.is_required()}
+    return any(value.get(key) in choices for key, choices in tags.items() if choices)
 
 
 #: Fields that the loader fills, which a file cannot name.

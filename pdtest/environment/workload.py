@@ -51,7 +51,8 @@ class Workload(Strict):
     Everything is decided before the start, by ``seed``: requests of the same lengths at the same times in
     every run. Only the contents of prompts differ, so that no cache knows them from the run before.
     At least one of ``requests`` and ``duration_s`` is given, unless arrivals are replayed, and ``requests``
-    for a closed loop; with both, what is reached first ends it. No new request is sent then; those under way are waited for.
+    for a closed loop; with both, what is reached first ends it. No new request is sent then; those under
+    way are waited for.
     """
 
     arrivals: Arrivals = Field(default=Poisson(pattern="poisson", rate=4.0))

@@ -129,7 +129,7 @@ class _Connection(asyncio.Protocol):
 
     def _write(self) -> None:
         written, manner = self._stamps.written, self._manner
-        events = []
+        events: list[bytes] = []
         for _ in range(manner.together):
             if len(written) + len(events) < self._tokens:
                 events.append(_LAST if len(written) + len(events) + 1 == self._tokens else _TOKEN)

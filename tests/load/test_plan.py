@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from pdtest.environment.schema import Environment
-from pdtest.load.plan import ImpossibleLoad, planned
+from pdtest.load.impossible import ImpossibleLoad
+from pdtest.load.plan import planned
 
 
 def environment(load: dict[str, Any], max_model_len: int = 1000) -> Environment:
