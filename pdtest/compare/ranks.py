@@ -60,5 +60,5 @@ def _tails(doubled: tuple[int, ...], size: int) -> tuple[Values, Values]:
     for rank in doubled:
         for taken in range(size, 0, -1):
             ways[taken, rank:] += ways[taken - 1, :-rank]
-    share = ways[size] / ways[size].sum()
-    return share[::-1].cumsum()[::-1], share.cumsum()
+    total = ways[size].sum()
+    return ways[size][::-1].cumsum()[::-1] / total, ways[size].cumsum() / total

@@ -31,7 +31,7 @@ _KEPT_OF_MEMBERS: Final = frozenset(
 )
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _PORT_KEY: Final = re.compile(r"(^|[-_])ports?$", re.IGNORECASE)
-_PORT: Final = re.compile(r"((?:^|//|@)[\w.\-]+|\d+(?:\.\d+){3}|\blocalhost|\]):\d{2,5}\b")
+_PORT: Final = re.compile(r"((?:^|//|@)[\w.\-]*[A-Za-z][\w.\-]*|\d+(?:\.\d+){3}|\blocalhost|\]):\d{2,5}\b")
 _NOTHING: Final[tuple[Any, ...]] = (None, "", [], {})
 #: A path from the root, from a home or from here (".pdtest/models/tiny"); its last part is kept.
 _PATH: Final = re.compile(r"(?<![\w/.~$}])(?:~?/|\.[^\s/:,;'\"]*/)(?:[^\s/:,;'\"]+/)*([^\s/:,;'\"]+)/?")

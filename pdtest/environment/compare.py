@@ -21,7 +21,7 @@ HEADLINE: Final = (
     "tbt_p99",
     "e2e_p50",
     "e2e_p99",
-    "output_tokens_per_s",
+    "output_throughput",
     "goodput",
     "energy_per_token",
 )
