@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pdtest.load.ask import LoadPlan
 from pdtest.load.crew import Crew
 from pdtest.load.health import client_health
+from pdtest.load.layout import LoadPlan
 from pdtest.load.share import Share
 from pdtest.load.steady import steady_window
 from pdtest.load.way import Way

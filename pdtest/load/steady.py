@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from pdtest.environment.arrivals import Ramp
-from pdtest.load.ask import LoadPlan
+from pdtest.load.layout import LoadPlan
 from pdtest.results import Exchange
 
 

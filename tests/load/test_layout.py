@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from pdtest.environment.workload import Workload
-from pdtest.load.ask import Ask, LoadPlan, lay_out
+from pdtest.load.ask import Ask
 from pdtest.load.impossible import ImpossibleLoad
+from pdtest.load.layout import LoadPlan, lay_out
 
 
 def plan(*, salt: str = "", base: Path | None = None, longest: int = 4096, **workload: object) -> LoadPlan:
