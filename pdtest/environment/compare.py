@@ -21,7 +21,7 @@ HEADLINE: Final = (
     "tbt_p99",
     "e2e_p50",
     "e2e_p99",
-    "output_throughput",
+    "output_tokens_per_s",
     "goodput",
     "energy_per_token",
 )

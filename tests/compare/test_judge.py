@@ -34,7 +34,7 @@ def test_a_clear_rise_of_a_latency_fails() -> None:
 
 
 def test_a_clear_fall_of_a_throughput_fails_and_of_a_latency_is_an_improvement() -> None:
-    old, new = {"output_throughput": scaled(1000)}, {"output_throughput": scaled(800)}
+    old, new = {"output_tokens_per_s": scaled(1000)}, {"output_tokens_per_s": scaled(800)}
     rate: dict[str, Any] = {"better": Better.HIGHER, "unit": "tokens/s"}
     assert compare(runs(old, **rate), runs(new, **rate)).verdict is Verdict.FAIL
     assert compare(runs(new, **rate), runs(old, **rate)).verdict is Verdict.IMPROVED
