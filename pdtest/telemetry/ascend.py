@@ -80,7 +80,7 @@ class AscendMeter:
         self._wanted = {chip.number: chip for chip in chips}
         self._own = NpuSmi()
         self._npu_smi = npu_smi or self._own
-        self._names: dict[tuple[int, int], str] = {}
+        self._chips: dict[tuple[int, int], Offer] = {}
         self._shared: dict[int, str] = {}
 
     def open(self) -> Sequence[Offer]:
@@ -105,9 +105,8 @@ class AscendMeter:
     def read(self) -> Mapping[str, Seen]:
         """One look at all chips, and one at each card whose power that does not tell."""
         rows = chip_rows(self._npu_smi("info"))
-        seen = {
-            name: _seen(row) for row in rows if (name := self._names.get((row.card, row.chip))) is not None
-        }
+        offers = ((self._chips.get((row.card, row.chip)), row) for row in rows)
+        seen = {offer.name: _seen(offer, row) for offer, row in offers if offer is not None}
         for card, name in self._shared.items():
             seen[name] = self._card(card, [row for row in rows if row.card == card])
         return seen
@@ -129,8 +128,9 @@ class AscendMeter:
         return offers
 
     def _chip(self, row: ChipRow, chip: Chip, *, shares: bool) -> Offer:
-        self._names[row.card, row.chip] = chip.name
-        return self._offer(chip.name, chip.members, _QUANTITIES if shares else (_POWER, *_QUANTITIES))
+        offer = self._offer(chip.name, chip.members, _QUANTITIES if shares else (_POWER, *_QUANTITIES))
+        self._chips[row.card, row.chip] = offer
+        return offer
 
     def _card(self, card: int, rows: Sequence[ChipRow]) -> Seen:
         told = [row.power_w for row in rows if row.power_w is not None]
@@ -148,9 +148,9 @@ class AscendMeter:
         )
 
 
-def _seen(row: ChipRow) -> Seen:
-    """What a chip's lines tell; of its power only where it is its own."""
-    told = {_POWER: row.power_w} | {name: getattr(row, name) for name in _QUANTITIES}
+def _seen(offer: Offer, row: ChipRow) -> Seen:
+    """What a chip's lines tell of what it offers: its power only where that is its own."""
+    told: dict[str, float | None] = {name: getattr(row, name) for name in offer.quantities}
     return Seen(
         values={name: value for name, value in told.items() if value is not None},
         missing={name: f"npu-smi tells none of {row.name}" for name, value in told.items() if value is None},
