@@ -23,7 +23,8 @@ class FullDisk:
     """The member runs with its directory on a tiny file system that has no byte left.
 
     Only where such a file system can be made: as root, with the right to mount. The member is started again
-    for it, and once more when the fault is lifted; what it logged is kept.
+    for it, and once more when the fault is lifted; what it logged is kept. Should pytest be killed meanwhile,
+    the reaper unmounts it.
     """
 
     name = "full disk"
@@ -64,6 +65,7 @@ class FullDisk:
         said = log.read_bytes()
         _run("umount", str(self._directory))
         self._is_mounted = False
+        self._cluster.mounted(self._directory, there=False)
         with log.open("ab") as file:
             file.write(said.rstrip(b"\n") + b"\n")
         self._cluster.restart(self.target)
@@ -72,9 +74,11 @@ class FullDisk:
         self._cluster.stop([self.target])
         before = [path for path in self._directory.iterdir() if path.is_file()]
         kept = {path.name: path.read_bytes() for path in before if path.stat().st_size < 1 << 16}
+        self._cluster.mounted(self._directory, there=True)
         try:
             _run("mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(self._directory))
         except (OSError, subprocess.CalledProcessError) as error:
+            self._cluster.mounted(self._directory, there=False)
             self._cluster.restart(self.target)
             raise Refused(
                 f"{self.name}: no file system can be mounted here",

@@ -55,6 +55,14 @@ class Guard:
         """Tell the reaper that a member's session is over."""
         self._say(f"leave {pid}")
 
+    def mounted(self, directory: Path) -> None:
+        """Tell the reaper of a file system that goes away with the run."""
+        self._say(f"mounted {directory}")
+
+    def unmounted(self, directory: Path) -> None:
+        """Tell the reaper that it was taken away. Only after `mounted` with the same words."""
+        self._say(f"unmounted {directory}")
+
     def dismiss(self) -> None:
         """End the reaper in good order; whatever runs now is left running. Safe to call twice."""
         if self._process.returncode is None:

@@ -1,9 +1,9 @@
 """A small process that ends what a run left behind when the run itself was killed.
 
 `Guard` starts it before the first member, as ``python -m pdtest.launch.reaper``. It listens on a
-pipe whose other end only the run holds. The run says what it starts and, at its end, "bye". When
-the pipe closes without a bye, the run was killed: everything it started gets SIGTERM and, after a
-grace, SIGKILL.
+pipe whose other end only the run holds. The run says what it starts and what it mounts and, at its end,
+"bye". When the pipe closes without a bye, the run was killed: everything it started gets SIGTERM and,
+after a grace, SIGKILL, and what it mounted is unmounted.
 
 Standard library only: it must be up in a moment, and it must work in any virtual environment.
 """
@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -36,13 +38,16 @@ def main() -> int:
     for number in _IGNORED:  # whoever signals everything in sight must not switch off the safety net
         signal.signal(number, signal.SIG_IGN)
     os.write(sys.stdout.fileno(), b"armed\n")
-    kin = Kin({OWNER_VARIABLE: owner})
-    if listen(kin, sys.stdin.fileno(), controller):
+    kin, mounts = Kin({OWNER_VARIABLE: owner}), list[str]()
+    if listen(kin, sys.stdin.fileno(), controller, mounts):
         return 0
-    return 0 if reap(kin, report) else 1
+    all_gone = reap(kin, report)
+    for directory in reversed(mounts):  # the report may lie below one
+        unmount(directory, report)
+    return 0 if all_gone else 1
 
 
-def listen(kin: Kin, pipe: int, controller: int) -> bool:
+def listen(kin: Kin, pipe: int, controller: int, mounts: list[str]) -> bool:
     """Follow the run until it ends. True when it said bye: what still runs is meant to run."""
     torn = b""
     while True:
@@ -52,14 +57,14 @@ def listen(kin: Kin, pipe: int, controller: int) -> bool:
             if not data:
                 return False
             *lines, torn = (torn + data).split(b"\n")
-            if _obey(kin, lines):
+            if _obey(kin, mounts, lines):
                 return True
         elif os.getppid() != controller:
             # A process that the run forked without exec may hold the pipe open after its death.
             return False
 
 
-def _obey(kin: Kin, lines: list[bytes]) -> bool:
+def _obey(kin: Kin, mounts: list[str], lines: list[bytes]) -> bool:
     for line in lines:
         word, _, argument = line.decode().partition(" ")
         if word == "bye":
@@ -68,7 +73,18 @@ def _obey(kin: Kin, lines: list[bytes]) -> bool:
             kin.lead(int(argument))
         if word == "leave":
             kin.leave(int(argument))
+        if word == "mounted":
+            mounts.append(argument)
+        if word == "unmounted":
+            mounts.remove(argument)
     return False
+
+
+def unmount(directory: str, report: Path) -> None:
+    """Take a file system of the run away. Lazily: somebody may be in it, and nobody needs what is there."""
+    program = shutil.which("umount")
+    done = program and subprocess.run((program, "-l", directory), capture_output=True, check=False)  # noqa: S603
+    _note(report, f"unmounted {directory}" if done and not done.returncode else f"{directory} stays mounted")
 
 
 def reap(kin: Kin, report: Path) -> bool:

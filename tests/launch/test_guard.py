@@ -109,3 +109,37 @@ def test_a_reaper_that_does_not_come_up_is_an_error(
     monkeypatch.setattr(guard_module, "_ROOT", tmp_path)
     with pytest.raises(GuardFailed, match="did not start"):
         Guard(owner, tmp_path / "reaper.log")
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    directory = tmp_path / "a disk"
+    directory.mkdir()
+    (directory / "below").touch()
+    done = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(directory)], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.decode().strip()}")
+    yield directory
+    if not (directory / "below").exists():
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+def test_what_the_run_mounted_goes_with_it(guard: Guard, owner: str, tmp_path: Path, mounted: Path) -> None:
+    guard.mounted(tmp_path / "another")
+    guard.mounted(mounted)
+    guard.unmounted(tmp_path / "another")
+    with sleeper(owner) as child, (mounted / "open").open("w"):  # it is in use
+        close_pipe(guard)
+        assert child.wait(timeout=5) == -signal.SIGTERM
+        until(lambda: guard._process.poll() is not None, "the reaper is done")
+    assert guard._process.returncode == 0
+    assert (mounted / "below").exists(), "the directory is what it was"
+    report = (tmp_path / "reaper.log").read_text(encoding="utf-8")
+    assert f"unmounted {mounted}" in report
+    assert "another" not in report
+
+
+def test_after_a_bye_a_mount_is_the_runs_own_affair(guard: Guard, mounted: Path) -> None:
+    guard.mounted(mounted)
+    guard.dismiss()
+    assert not (mounted / "below").exists()
