@@ -65,6 +65,7 @@ class _Machinery:
     portal: BlockingPortal
     supervisor: Supervisor
     resources: ExitStack
+    guard: Guard
 
 
 class Cluster:
@@ -220,6 +221,12 @@ class Cluster:
             return tuple(name for name in self._members if name in anew)
 
     @property
+    def mounted(self, directory: Path, *, there: bool) -> None:
+        """A file system of this run is there, or no more: if the run is killed, the reaper unmounts it."""
+        if self._machinery is not None:
+            guard = self._machinery.guard
+            (guard.mounted if there else guard.unmounted)(directory.resolve())
+
     def exposed(self) -> bool:
         """Engines that can write an X-ray do."""
         return self._exposed
@@ -252,7 +259,10 @@ class Cluster:
                     stack.callback(portal.call, relay.close)
                     portal.call(relay.start)
                 self._machinery = _Machinery(
-                    portal=portal, supervisor=Supervisor(self._journal, guard), resources=stack.pop_all()
+                    portal=portal,
+                    supervisor=Supervisor(self._journal, guard),
+                    guard=guard,
+                    resources=stack.pop_all(),
                 )
         return self._machinery
 
