@@ -3,6 +3,7 @@
 ``python -m pdtest.load.calibration --port 9000``. POST to ``/v1/completions`` is answered with a stream of
 events: the first ``--ttft`` seconds after the request, each further one ``--gap`` seconds later, as many as
 ``max_tokens`` says. A request may ask for another manner under the key ``calibration``, see `Manner`.
+One that wants no stream is answered after ``--ttft`` seconds, with kv_transfer_params, as prefill does.
 GET ``/stamps`` tells, by ``X-Request-Id``, when each request was received and each event was written: seconds
 of CLOCK_MONOTONIC, which all processes of a host share.
 """
@@ -12,8 +13,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import ssl
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, cast
 
@@ -49,10 +52,11 @@ class Manner:
 
 @dataclass
 class Stamps:
-    """Seconds of CLOCK_MONOTONIC."""
+    """Seconds of CLOCK_MONOTONIC. ``params``: the request's kv_transfer_params."""
 
     received: float
     written: list[float] = field(default_factory=list)
+    params: Any = None
 
 
 class Server:
@@ -119,13 +123,18 @@ class _Connection(asyncio.Protocol):
     def _answer(self, body: dict[str, Any]) -> None:
         self._manner = replace(self._server.manner, **body.get("calibration", {}))
         self._tokens, self._prompt = int(body["max_tokens"]), len(body["prompt"])
-        self._stamps = self._server.stamps[self._id] = Stamps(self._at)
+        stamps = Stamps(self._at, params=body.get("kv_transfer_params"))
         self._begun = self._loop.time()
+        first = self._begun + self._manner.ttft_s
+        if not body.get("stream"):
+            self._timer = self._loop.call_at(first, self._plain, _unstreamed(body))
+            return
+        self._stamps = self._server.stamps[self._id] = stamps
         if self._manner.empty_first:
             self._transport.write(_HEADERS + _chunk(_EMPTY))
         else:
             self._transport.write(_HEADERS)
-        self._timer = self._loop.call_at(self._begun + self._manner.ttft_s, self._write)
+        self._timer = self._loop.call_at(first, self._write)
 
     def _write(self) -> None:
         written, manner = self._stamps.written, self._manner
@@ -154,6 +163,11 @@ class _Connection(asyncio.Protocol):
         self._transport.write(head.encode() + body)
 
 
+def _unstreamed(body: Mapping[str, Any]) -> dict[str, Any]:
+    choice = {"index": 0, "text": " a", "finish_reason": "length"}
+    return {"choices": [choice], "kv_transfer_params": {"asked": body.get("kv_transfer_params")}}
+
+
 def _chunk(event: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(event), event)
 
@@ -161,12 +175,15 @@ def _chunk(event: bytes) -> bytes:
 _CHUNKS: Final = {event: _chunk(event) for event in (_TOKEN, _LAST)}
 
 
-async def serve(manner: Manner, host: str, port: int) -> None:
-    """Serve until cancelled. Says on stdout where."""
-    server, loop = Server(manner), asyncio.get_running_loop()
-    listener = await loop.create_server(lambda: _Connection(server), host, port, backlog=4096)
-    host, port = listener.sockets[0].getsockname()[:2]
-    sys.stdout.write(f"http://{host}:{port}\n")
+async def serve(manner: Manner, host: str, port: int, certificate: str | None = None) -> None:
+    """Serve until cancelled. Says on stdout where. ``certificate``: a PEM file with its key, for TLS."""
+    server, loop, tls = Server(manner), asyncio.get_running_loop(), None
+    if certificate is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate)
+    listener = await loop.create_server(lambda: _Connection(server), host, port, backlog=4096, ssl=tls)
+    port = listener.sockets[0].getsockname()[1]
+    sys.stdout.write(f"{'https' if tls else 'http'}://{host}:{port}\n")
     sys.stdout.flush()
     await listener.serve_forever()
 
@@ -182,11 +199,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="default: a free one, told on stdout")
     parser.add_argument("--ttft", type=float, default=Manner.ttft_s, help="seconds")
     parser.add_argument("--gap", type=float, default=Manner.gap_s, help="seconds")
+    parser.add_argument("--certificate", help="PEM file with certificate and key, for TLS")
     options = parser.parse_args()
     manner = Manner(ttft_s=options.ttft, gap_s=options.gap)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(serve(manner, options.host, options.port))
+            runner.run(serve(manner, options.host, options.port, options.certificate))
         except KeyboardInterrupt:
             return
 
