@@ -52,10 +52,10 @@ def _shown(cell: Cell, *known: str) -> Text:
 def short(test: str, *known: str) -> str:
     """The test's own name and parameters, without those that are ``known``: environment and mutant."""
     name, _, parameters = test.rpartition("::")[2].partition("[")
-    own = parameters.removesuffix("]")
+    own = f"-{parameters.removesuffix(']')}-"
     for one in known:
-        own = own.replace(one, "")
-    own = "-".join(filter(None, own.split("-")))
+        own = own.replace(f"-{one}-", "-")
+    own = own.strip("-")
     return name.removeprefix("test_") + (f"[{own}]" if own else "")
 
 

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from pdtest.embedded.connectors.corruptions import Corruption
+from pdtest.embedded.connectors.lifetimes import KINDS
 from pdtest.kills.catalogue import CATALOGUE, QUICK, UnknownMutant, chosen
 from pdtest.kills.mutant import Mutant, Place
 from pdtest.mutants.gateway.bugs import made
@@ -29,6 +30,9 @@ def test_every_class_of_bugs_and_every_place_has_some() -> None:
 def test_its_place_understands_its_switch(mutant: Mutant) -> None:
     if mutant.place is Place.KV:
         Corruption.read(mutant.switch)
+    elif mutant.place is Place.LIFE:
+        assert mutant.switch in KINDS
+        assert mutant.role in {"prefill", "decode"}
     elif mutant.place is Place.PROXY:
         made(mutant.switch.partition(",after=")[0])
     else:
@@ -36,7 +40,7 @@ def test_its_place_understands_its_switch(mutant: Mutant) -> None:
 
 
 def test_no_two_do_the_same() -> None:
-    assert len({(mutant.place, mutant.switch) for mutant in CATALOGUE}) == len(CATALOGUE)
+    assert len({(mutant.place, mutant.role, mutant.switch) for mutant in CATALOGUE}) == len(CATALOGUE)
 
 
 def test_some_suite_can_notice_each() -> None:

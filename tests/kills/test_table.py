@@ -59,3 +59,12 @@ def test_json_has_each_cell() -> None:
         "located": "token 3",
     }
     assert shown["mutants"][1]["suites"]["transfer"]["outcome"] == "-"
+
+
+def test_a_table_can_be_read_again() -> None:
+    full = table(one_correctness=KILLED, one_transfer=SURVIVED, two_correctness=KILLED)
+    full.false_alarms.append("test_x")
+    full.absent["kv-three"] = "no switch"
+    again = KillTable.of_json(full.as_json())
+    assert again.as_json() == full.as_json()
+    assert [one.name for one in again.survivors] == ["kv-one"]

@@ -28,13 +28,14 @@ def test_each_mutant_is_killed_by_the_test_that_looks(suite: Project) -> None:
     result.stdout.fnmatch_lines(
         [
             "*kill table*",
-            "params-lost *F2,F9 *0.* s judges",
-            "params-reversed *F1 *0.* s judges",
+            "params-lost *F2,F9 *0.* s judges[[]client[]]",
+            "params-reversed *F1 *0.* s judges[[]client[]]",
             "2 of 2 mutants killed on doubles in * s",
         ]
     )
     table = json.loads((suite.path / "kills.json").read_text(encoding="utf-8"))
     assert table == json.loads((suite.latest / "kills.json").read_text(encoding="utf-8"))
+    assert (suite.latest / "kills.png").read_bytes() == (suite.path / "kills.png").read_bytes()
     cells = {row["name"]: row["suites"]["correctness"] for row in table["mutants"]}
     assert "parity: corruption" in cells["params-reversed"]["located"]
     assert "expected an object, seen none" in cells["params-lost"]["located"]

@@ -9,10 +9,11 @@ from pdtest.environment.schema import Role
 from pdtest.services.embedded_proxy import EmbeddedProxyService
 from pdtest.services.errors import RenderError
 from pdtest.services.mutant_gateway import MutantGatewayService
+from pdtest.services.vllm_router import VllmRouterService
 
 from .conftest import Place
 
-GATEWAY, PROXY = MutantGatewayService(), EmbeddedProxyService()
+GATEWAY, PROXY, ROUTER = MutantGatewayService(), EmbeddedProxyService(), VllmRouterService()
 SETTINGS: dict[str, Any] = {"role": Role.PROXY, "options": {"before": "behind"}}
 BEHIND: dict[str, Any] = {"role": Role.PROXY, "options": {"through": "gateway"}}
 ENGINES = {"p": {"role": Role.PREFILL}, "d": {"role": Role.DECODE}}
@@ -52,3 +53,17 @@ def test_the_proxy_behind_it_finds_its_engines_there(place: Place) -> None:
     for side, role in (("prefiller", "prefill"), ("decoder", "decode")):
         assert argv[argv.index(f"--{side}-ports") + 1] == str(ports[role])
         assert argv[argv.index(f"--{side}-hosts") + 1] == "127.0.0.1"
+
+
+def test_so_does_a_router(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pdtest.services.vllm_router.find_program", lambda name: name)
+    gateway = {"role": Role.PROXY, "service": GATEWAY.name, "options": {"before": "proxy"}}
+    placement = place(ROUTER, BEHIND, name="proxy", others={**ENGINES, "gateway": gateway}, further=[GATEWAY])
+    ports, argv = placement.peers["gateway"].ports, ROUTER.render(placement).argv
+    for side in ("prefill", "decode"):
+        assert argv[argv.index(f"--{side}") + 1] == f"http://127.0.0.1:{ports[side]}"
+
+
+def test_a_gateway_that_is_none(place: Place) -> None:
+    with pytest.raises(RenderError, match="through no gateway"):
+        PROXY.render(place(PROXY, {**BEHIND, "options": {"through": "d"}}, name="proxy", others=ENGINES))
