@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pdtest.cli import env, model, mutants
+from pdtest.cli import env, model, mutants, report
 from pdtest.cli.terminal import Guarded
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.add_typer(env.app, name="env")
 app.add_typer(model.app, name="model")
 app.add_typer(mutants.app, name="mutants")
+app.command("report")(report.report)
 
 
 def _show_version(wanted: bool) -> None:
@@ -50,6 +51,8 @@ def main(
     [bold]pdtest env render NAME[/]     what starts each member, with scripts to start them by hand
 
     [bold]pdtest mutants run[/]        which suite notices which planted bug
+
+    [bold]pdtest report RUN[/]          a page of everything that a run has left
 
     [bold]pdtest model make DIR[/]      a small random model to test with
     """

@@ -42,6 +42,7 @@ from pdtest.plugin.marks import DISRUPTIVE, expect_known_issues, register, spare
 from pdtest.plugin.mutants import Killing, planted
 from pdtest.plugin.options import add_options, refuse_misread_path
 from pdtest.plugin.record import TestRecord
+from pdtest.plugin.report import conclude, prepare
 from pdtest.plugin.selection import select
 from pdtest.plugin.stash import KILLING, RECORD, RUN, SELECTION
 from pdtest.plugin.wanted import current_run, environment_of
@@ -84,6 +85,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Decide which environments may be used; nothing starts and nothing is written yet."""
     refuse_misread_path(config)
+    prepare(config)
     selection = select(config)
     config.stash[SELECTION] = selection
     config.stash[KILLING] = Killing.asked_for(config)
@@ -241,6 +243,8 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     killing = session.config.stash[KILLING]
     if killing is not None and session.exitstatus == pytest.ExitCode.OK and not killing.clean:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if RUN in session.config.stash:
+        conclude(session.config, session.config.stash[RUN], reporter)
 
 
 @pytest.hookimpl(tryfirst=True)

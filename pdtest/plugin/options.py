@@ -11,6 +11,8 @@ import pytest
 from pdtest.plugin.xray import XrayMode
 
 _TAKE_PATHS: Final = frozenset({"--env", "--pdtest-dir"})
+#: ``--report`` without a file.
+REPORT_IN_RUN: Final = "true"
 #: Where pytest's settings may be, and how their section begins there.
 _SETTINGS: Final = {
     "pytest.ini": "[pytest]",
@@ -91,6 +93,19 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="where runs, references and models are kept; default: .pdtest under the root directory",
     )
+    group.addoption(
+        "--report",
+        nargs="?",
+        const=REPORT_IN_RUN,
+        metavar="FILE",
+        help="make a page of everything at the end: report.html in the run's directory, or "
+        "--report=FILE.html; as .json, and in short as .md, beside it ('pdtest report' makes it later)",
+    )
+    parser.addini(
+        "pdtest_report",
+        help="true, or a file: as --report",
+        default="",
+    )
     parser.addini(
         "pdtest_default_env",
         help="environment that is tested when neither --env nor -m names one",
@@ -120,6 +135,32 @@ def refuse_misread_path(config: pytest.Config) -> None:
             f"pytest has taken the path in '{option} {path}' for that of a test, and {config.rootpath} for "
             f"the root directory: the settings in {here} do not count\n  next     write {option}={path}"
         )
+
+
+def report_wanted(config: pytest.Config) -> bool:
+    """Whether a report is to be made. Raises pytest.UsageError where its file cannot be one."""
+    given = _report(config)
+    if given and given != REPORT_IN_RUN and not given.endswith(".html"):
+        raise pytest.UsageError(
+            f"--report was given '{given}', which does not end with .html\n"
+            "  next     write --report=FILE.html; or --report after the tests, for the run's directory"
+        )
+    return bool(given)
+
+
+def report_file(config: pytest.Config, run_directory: Path) -> Path:
+    """Where the report goes that is wanted."""
+    given = _report(config)
+    return run_directory / "report.html" if given == REPORT_IN_RUN else config.invocation_params.dir / given
+
+
+def _report(config: pytest.Config) -> str:
+    option: str | None = config.getoption("report")
+    setting = str(config.getini("pdtest_report")).strip()
+    given = option if option is not None else setting
+    return (
+        "" if given.lower() in {"false", "no", "0"} else REPORT_IN_RUN if given.lower() == "true" else given
+    )
 
 
 def _has_settings(directory: Path) -> bool:

@@ -1,0 +1,120 @@
+"""Reading a run's directory, wherever it lies now."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pdtest.compare import Comparison
+from pdtest.errors import PdtestError
+from pdtest.events import read
+from pdtest.events.record import Event
+from pdtest.events.session import RunBegan, RunEnded
+from pdtest.report.account.account import Account, EnvironmentShown, Session
+from pdtest.report.account.breaks import breaks_of, recoveries_of
+from pdtest.report.account.journey import marks_of
+from pdtest.report.account.load import LoadShown, load_shown
+from pdtest.report.account.members import lives_of
+from pdtest.report.account.tests import tests_of
+from pdtest.results import read_results
+
+
+class NotARun(PdtestError):
+    """A directory that no run has made."""
+
+    title = "not a run"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(
+            "nothing to report on",
+            expected="a run's directory: events.jsonl, and what lies beside it",
+            seen="no events.jsonl in it" if directory.is_dir() else "no such directory",
+            where=str(directory),
+            next_step="name one of .pdtest/runs, such as .pdtest/runs/latest",
+        )
+
+
+def read_account(directory: Path) -> Account:
+    """The account of the run that left this directory. Raises NotARun."""
+    run = directory.resolve()
+    journal = run / "events.jsonl"
+    if not journal.is_file():
+        raise NotARun(directory)
+    events = tuple(read(journal))
+    session = _session(run, events)
+    tests = tuple(tests_of(run, events))
+    return Account(
+        session=session,
+        outcomes=dict(Counter(test.outcome for test in tests).most_common()),
+        tests=tests,
+        environments=tuple(_environments(run)),
+        members=tuple(lives_of(run, events)),
+        marks=tuple(marks_of(events, session.began_at or 0.0)),
+        breaks=tuple(breaks_of(events)),
+        recoveries=tuple(recoveries_of(events)),
+        loads=tuple(_loads(run)),
+        comparisons=tuple(_comparisons(run)),
+        kills=_kills(run),
+    )
+
+
+def _session(run: Path, events: Sequence[Event]) -> Session:
+    began = next((event for event in events if isinstance(event, RunBegan)), None)
+    ended = next((event for event in events if isinstance(event, RunEnded)), None)
+    if began is None:
+        return Session(run=run.name, began_at=events[0].at if events else None)
+    return Session(
+        run=began.run,
+        began_at=began.at,
+        took_s=ended.took_s if ended else None,
+        status=ended.status if ended else None,
+        **began.model_dump(
+            include={
+                "seed",
+                "argv",
+                "host",
+                "system",
+                "processor",
+                "cores",
+                "memory_bytes",
+                "python",
+                "versions",
+            }
+        ),
+    )
+
+
+def _environments(run: Path) -> Iterator[EnvironmentShown]:
+    for file in sorted(run.glob("*/environment.resolved.yaml")):
+        text = file.read_text(encoding="utf-8")
+        data: dict[str, Any] = yaml.safe_load(text) or {}
+        yield EnvironmentShown(
+            name=file.parent.name,
+            description=data.get("description") or "",
+            contract=tuple((data.get("connector") or {}).get("contract") or ()),
+            text=text,
+        )
+
+
+def _loads(run: Path) -> Iterator[LoadShown]:
+    for directory, result in read_results(run):
+        yield load_shown(run, directory, result)
+
+
+def _comparisons(run: Path) -> Iterator[Comparison]:
+    """Those that were made when the run was over: the report needs no baseline."""
+    for file in sorted(run.rglob("comparison*.json")):
+        yield Comparison.model_validate_json(file.read_text(encoding="utf-8"))
+
+
+def _kills(run: Path) -> dict[str, Any] | None:
+    file = run / "kills.json"
+    if not file.is_file():
+        return None
+    table: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return table

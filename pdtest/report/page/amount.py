@@ -1,0 +1,68 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Final
+
+NONE: Final = "–"  # noqa: RUF001 - a dash is what tables have there
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+#: From here on bytes are told in the next unit.
+_KIBI: Final = 1024
+_BYTES: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+def amount(value: float | None, unit: str = "") -> str:
+    """A value with its unit, three digits of it: ``12.3 ms``, ``98.5 %``, ``1 234 tokens/s``."""
+    if value is None:
+        return NONE
+    if unit == "s":
+        return duration(value)
+    if unit == "1":
+        return f"{digits(value * 100)} %"
+    if unit == "bytes":
+        return _bytes(value)
+    return f"{digits(value)} {unit}".rstrip()
+
+
+def duration(seconds: float | None) -> str:
+    """Of any length: ``0.4 ms``, ``2.31 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if seconds is None:
+        return NONE
+    if abs(seconds) >= _HOUR:
+        return f"{int(seconds // _HOUR)} h {int(seconds % _HOUR // _MINUTE):02} min"
+    if abs(seconds) >= 3 * _MINUTE:
+        return f"{int(seconds // _MINUTE)} min {int(seconds % _MINUTE):02} s"
+    if abs(seconds) >= 1 or seconds == 0:
+        return f"{digits(seconds)} s"
+    if abs(seconds) >= 1e-3:  # noqa: PLR2004 - a millisecond
+        return f"{digits(seconds * 1e3)} ms"
+    return f"{digits(seconds * 1e6)} µs"
+
+
+def digits(value: float) -> str:
+    """Three significant ones, no exponent, thousands apart."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    places = max(2 - math.floor(math.log10(abs(value))), 0)
+    text = f"{value:,.{min(places, 6)}f}".replace(",", " ")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def moment(at: float | None) -> str:
+    """Of the epoch, in the zone of whoever makes the report."""
+    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(at)) if at is not None else NONE
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 test``, ``2 tests``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _bytes(value: float) -> str:
+    power = 0
+    while abs(value) >= _KIBI and power < len(_BYTES) - 1:
+        value, power = value / _KIBI, power + 1
+    return f"{digits(value)} {_BYTES[power]}"

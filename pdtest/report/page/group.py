@@ -1,0 +1,163 @@
+"""Loads that belong together: one workload on one environment, by target and repeat."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+from typing import Any, Final
+
+from pdtest.environment.compare import HEADLINE
+from pdtest.report.account.load import LoadShown
+from pdtest.report.page.amount import amount, duration
+
+#: Measures that are shown at once, before all others: what verdicts rest on, and what they need to be read.
+_FIRST: Final = (
+    "requests_per_s",
+    "offered_requests_per_s",
+    "concurrency_mean",
+    *HEADLINE,
+    "tokens_per_joule",
+    "power_mean",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A measure of a target: the median over its runs, from the least to the most; ``why`` there is none."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A measure by target."""
+
+    name: str
+    unit: str
+    better: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """``loads`` in the order in which they were measured."""
+
+    loads: tuple[LoadShown, ...]
+
+    @property
+    def environment(self) -> str:
+        """Where."""
+        return self.loads[0].environment
+
+    @cached_property
+    def targets(self) -> tuple[str, ...]:
+        """In the order in which they were measured first."""
+        return tuple(dict.fromkeys(load.target for load in self.loads))
+
+    @property
+    def firsts(self) -> tuple[LoadShown, ...]:
+        """The first valid run of each target, or its first: those whose curves are drawn."""
+        return tuple(
+            min((one for one in self.loads if one.target == target), key=lambda one: not one.client.valid)
+            for target in self.targets
+        )
+
+    @property
+    def title(self) -> str:
+        """What it is called: the label without target and number."""
+        return self.loads[0].label if len(self.loads) == 1 else _common([load.label for load in self.loads])
+
+    @property
+    def words(self) -> str:
+        """The workload in a line."""
+        return in_words(self.loads[0].workload)
+
+    def runs(self, target: str) -> tuple[LoadShown, ...]:
+        """Of one target."""
+        return tuple(load for load in self.loads if load.target == target)
+
+    def rows(self) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+        """Those to show at once, and the others. Measures that no run could take are among the others."""
+        named = {measure.name: measure for load in self.loads for measure in load.measures}
+        rows = {name: self._row(name, one.unit, one.better) for name, one in named.items()}
+        first = [
+            rows[name]
+            for name in _FIRST
+            if name in rows and any(cell.value is not None for cell in rows[name].cells)
+        ]
+        return tuple(first), tuple(row for row in rows.values() if row not in first)
+
+    def _row(self, name: str, unit: str, better: str) -> Row:
+        return Row(
+            name=name,
+            unit=unit,
+            better=better,
+            cells=tuple(_cell(name, self.runs(target)) for target in self.targets),
+        )
+
+
+def groups(loads: Iterable[LoadShown]) -> tuple[Group, ...]:
+    """By environment and workload, in the order in which they were measured first."""
+    found: dict[tuple[str, str], list[LoadShown]] = {}
+    for load in loads:
+        same = {key: value for key, value in load.workload.items() if key != "seed"}
+        found.setdefault((load.environment, json.dumps(same, sort_keys=True)), []).append(load)
+    return tuple(Group(tuple(one)) for one in found.values())
+
+
+def in_words(workload: Mapping[str, Any]) -> str:
+    """A workload of an environment file, in a line."""
+    return ", ".join(_words(workload))
+
+
+def _words(workload: Mapping[str, Any]) -> Iterator[str]:
+    arrivals = workload.get("arrivals")
+    if isinstance(arrivals, Mapping):
+        yield f"{arrivals.get('pattern', 'arrivals')} {_settings(arrivals, 'pattern')}".strip()
+    if workload.get("requests") is not None:
+        yield f"{workload['requests']} requests"
+    if workload.get("duration_s") is not None:
+        yield f"over {duration(float(workload['duration_s']))}"
+    for key, label in (("prompt", "prompts"), ("answer", "answers")):
+        one = workload.get(key)
+        if isinstance(one, Mapping):
+            yield f"{label} {one.get('shape', '')} {_settings(one, 'shape')}".strip()
+    prefixes = workload.get("prefixes")
+    if isinstance(prefixes, Mapping):
+        yield f"shared prefixes {_settings(prefixes, '')}"
+
+
+def _settings(data: Mapping[str, Any], but: str) -> str:
+    plain = {key: value for key, value in data.items() if key != but and value is not None}
+    if set(plain) == {"tokens"}:
+        return f"of {plain['tokens']} tokens"
+    if set(plain) == {"rate"}:
+        return amount(plain["rate"], "requests/s")
+    return " ".join(f"{key}={value}" for key, value in plain.items())
+
+
+def _cell(name: str, runs: Sequence[LoadShown]) -> Cell:
+    taken = [one for load in runs if (one := load.measure(name)) is not None]
+    values = [one.value for one in taken if one.value is not None]
+    if not values:
+        return Cell(value=None, why=next((one.why for one in taken if one.why), "not measured"))
+    several = len(values) > 1
+    return Cell(
+        value=median(values), low=min(values) if several else None, high=max(values) if several else None
+    )
+
+
+def _common(labels: Sequence[str]) -> str:
+    """What all begin with, up to a separator; the first label where they have nothing in common."""
+    first = min(labels)
+    last = max(labels)
+    length = next(
+        (place for place, letter in enumerate(first) if last[place : place + 1] != letter), len(first)
+    )
+    return first[:length].rstrip("-_. 0123456789") or labels[0]

@@ -1,0 +1,123 @@
+"""A run in short, as Markdown for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from pdtest.compare import Change, Comparison
+from pdtest.report.account.account import Account, TestShown
+from pdtest.report.page.amount import amount, counted, duration
+from pdtest.report.page.group import Group, groups
+
+#: Tests, and rows of a comparison, that are named; the page has all.
+_NAMED: Final = 10
+
+
+def pull_request(account: Account) -> str:
+    """Some dozen lines, most pressing first."""
+    return "\n".join(_lines(account)).rstrip() + "\n"
+
+
+def _lines(account: Account) -> Iterator[str]:
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in account.outcomes.items())
+    yield f"## pdtest: {account.verdict}"
+    yield ""
+    where = ", ".join(environment.name for environment in account.environments)
+    yield (
+        f"{counts or 'no test'}"
+        + (f" on {where}" if where else "")
+        + f" in {duration(account.session.took_s)}"
+    )
+    yield ""
+    yield from _tests(account.pressing)
+    for comparison in account.comparisons:
+        yield from _comparison(comparison)
+    for group in groups(account.loads):
+        yield from _load(group)
+    yield from _rest(account)
+
+
+def _tests(pressing: tuple[TestShown, ...]) -> Iterator[str]:
+    if not pressing:
+        return
+    yield "### To look at"
+    yield ""
+    for test in pressing[:_NAMED]:
+        why = _why(test)
+        yield f"- **{test.outcome}** `{test.test}`" + (f": {_plain(why)}" if why else "")
+    if len(pressing) > _NAMED:
+        yield f"- and {counted(len(pressing) - _NAMED, 'other')}"
+    yield ""
+
+
+def _why(test: TestShown) -> str:
+    decisive = [
+        f"{finding.check}: {finding.text}"
+        for claim in test.claims
+        if claim.ruling != "pass"
+        for finding in claim.decisive
+    ]
+    return decisive[0] if decisive else test.message
+
+
+def _comparison(comparison: Comparison) -> Iterator[str]:
+    what = f"{comparison.environment}, {comparison.target}"
+    yield f"### {what}: {comparison.verdict} against {comparison.old.name}"
+    yield ""
+    yield _plain(comparison.why)
+    judged = [change for change in comparison.changes if change.judged]
+    if judged:
+        yield ""
+        yield "| measure | old | new | change | verdict |"
+        yield "|---|--:|--:|--:|---|"
+        for change in judged[:_NAMED]:
+            yield (
+                f"| {change.measure} | {amount(change.old_middle, change.unit)} "
+                f"| {amount(change.new_middle, change.unit)} | {_change(change)} | {change.verdict} |"
+            )
+    yield ""
+
+
+def _change(change: Change) -> str:
+    return (
+        f"{change.relative:+.1%}" if change.relative is not None else amount(change.difference, change.unit)
+    )
+
+
+def _load(group: Group) -> Iterator[str]:
+    yield f"### {group.environment}: {group.title}"
+    yield ""
+    yield f"{group.words}; {counted(len(group.loads), 'run')}"
+    for load in group.loads:
+        if not load.client.valid:
+            yield f"**{load.label} is invalid**: {'; '.join(load.client.reasons)}"
+    yield ""
+    yield f"| | {' | '.join(group.targets)} |"
+    yield f"|---{'|--:' * len(group.targets)}|"
+    for row in group.rows()[0]:
+        yield f"| {row.name} | {' | '.join(amount(cell.value, row.unit) for cell in row.cells)} |"
+    yield ""
+
+
+def _rest(account: Account) -> Iterator[str]:
+    if account.kills is not None:
+        survivors = account.kills["survivors"]
+        total = len(account.kills["mutants"])
+        yield f"{account.kills['killed']} of {total} mutants killed" + (
+            f"; survived: {', '.join(survivors)}" if survivors else ""
+        )
+    if account.recoveries:
+        slowest = account.recoveries[0]
+        yield (
+            f"{counted(len(account.recoveries), 'time')} recovered, the slowest in "
+            f"{duration(slowest.took_s)} ({slowest.scenario})"
+        )
+    deaths = [life.member for life in account.members for spell in life.spells if spell.ended == "died"]
+    if deaths:
+        yield f"{counted(len(deaths), 'death')} of members"
+
+
+def _plain(text: str) -> str:
+    """On one line, and no table's end."""
+    return " ".join(text.split()).replace("|", "\\|")
