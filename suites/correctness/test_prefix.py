@@ -25,6 +25,16 @@ def _and_its_extension(prompts: Prompts, bounds: Bounds) -> list[Request]:
     return [first, Request.tokens((*first.prompt, *prompts.tokens(2 * bounds.block_size)))]
 
 
+def _and_its_branches(prompts: Prompts, bounds: Bounds) -> list[Request]:
+    (trunk,) = _three_blocks_and_a_bit(prompts, bounds)
+    size = bounds.block_size
+    # Both go on where the trunk has whole blocks: what is reused is part of what came, never all of it.
+    return [
+        trunk,
+        *(Request.tokens((*trunk.prompt[: known * size], *prompts.tokens(size + 3))) for known in (1, 2)),
+    ]
+
+
 @pytest.fixture
 async def keeps_prefixes(decode: Endpoint) -> bool:
     """Whether decode has a prefix cache at all; its own metrics say so."""
@@ -97,3 +107,25 @@ async def test_partial_hit_on_decode(  # noqa: PLR0913, PLR0917 - fixtures are a
     block = environment.model.block_size
     known = len(first.prompt) // block * block if keeps_prefixes else 0
     await judge(await handoff(extension, route=route, cached=known), "the extension")
+
+
+@pytest.mark.usefixtures("same_decode")
+@pytest.mark.asks(requests=_and_its_branches)
+async def test_branches_of_a_prompt_on_decode(  # noqa: PLR0913, PLR0917 - fixtures are asked for by name
+    route: Route,
+    environment: Environment,
+    asked: list[Request],
+    handoff: Handoffs,
+    judge: Judge,
+    keeps_prefixes: bool,
+) -> None:
+    """Each block must hold what belongs there, not only all blocks together.
+
+    Attention does not care for the order of the blocks that it reads: with two whole ones exchanged the
+    prompt that they came for is answered right. One that shares only the first of the two is not.
+    """
+    trunk, *branches = asked
+    await judge(await handoff(trunk, route=route), "the trunk")
+    for known, branch in enumerate(branches, 1):
+        cached = known * environment.model.block_size if keeps_prefixes else 0
+        await judge(await handoff(branch, route=route, cached=cached), f"shares {known} of its blocks")
