@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from pdtest.cluster.abroad import Hosts, needed
 from pdtest.cluster.links import lay, through
 from pdtest.cluster.making import made_of
 from pdtest.cluster.member import RunningMember
@@ -64,8 +65,8 @@ class _Machinery:
 
     portal: BlockingPortal
     supervisor: Supervisor
-    resources: ExitStack
     guard: Guard
+    resources: ExitStack
 
 
 class Cluster:
@@ -220,13 +221,13 @@ class Cluster:
                 self.start(anew, watch=watch)
             return tuple(name for name in self._members if name in anew)
 
-    @property
     def mounted(self, directory: Path, *, there: bool) -> None:
         """A file system of this run is there, or no more: if the run is killed, the reaper unmounts it."""
         if self._machinery is not None:
             guard = self._machinery.guard
             (guard.mounted if there else guard.unmounted)(directory.resolve())
 
+    @property
     def exposed(self) -> bool:
         """Engines that can write an X-ray do."""
         return self._exposed
@@ -250,11 +251,11 @@ class Cluster:
             with ExitStack() as stack:
                 leases = PortLeases(self._owner)
                 stack.callback(leases.release_all)
-                self._members = self._place(leases)
                 self.directory.mkdir(parents=True, exist_ok=True)
                 guard = Guard(self._owner, self.directory / "reaper.log")
                 stack.callback(guard.dismiss)
                 portal = stack.enter_context(start_blocking_portal(name="pdtest-cluster"))
+                self._members = self._place(leases, self._reach(portal, stack))
                 for relay in (relay for link in self._links for relay in link.relays):
                     stack.callback(portal.call, relay.close)
                     portal.call(relay.start)
@@ -282,22 +283,36 @@ class Cluster:
         except PdtestError as further:
             error.add_note(str(further))
 
-    def _place(self, leases: PortLeases) -> dict[str, RunningMember]:
+    def _reach(self, portal: BlockingPortal, resources: ExitStack) -> Hosts:
+        return Hosts.reach(
+            self.environment,
+            needed(self.environment, self._launchers),
+            owner=self._owner,
+            portal=portal,
+            journal=self._journal,
+            resources=resources,
+        )
+
+    def _place(self, leases: PortLeases, hosts: Hosts) -> dict[str, RunningMember]:
         placed = place(
             self.environment,
             self.directory,
             services=self._services,
             launchers=self._launchers,
             leases=leases,
+            abroad=hosts.abroad(),
         )
+        hosts.hold_devices()
         self._links = lay(placed, self._services, leases)
         placed = through(placed, self._links)
         return {
             name: RunningMember(
                 placement,
+                directory=self.directory / "members" / name,
                 url=url,
                 service=known(self._services, placement.member.service, name, "service"),
-                launcher=known(self._launchers, placement.member.launcher, name, "launcher"),
+                launcher=hosts.launcher(placement.member)
+                or known(self._launchers, placement.member.launcher, name, "launcher"),
                 api_key=api_key(name, placement.member),
             )
             for name, (placement, url) in placed.items()
@@ -335,7 +350,8 @@ class Cluster:
             return Command(argv=())
         exposed = directory_of(member, self.directory) if self._exposed and can_be_xrayed(member) else None
         command = member.service.render(replace(member.placement, xray=exposed))
-        return replace(command, env={**command.env, OWNER_VARIABLE: self._owner})
+        env = {**command.env, OWNER_VARIABLE: self._owner}
+        return replace(command, env=env, log_files=member.service.log_files)
 
     def _made_of(self, member: RunningMember, command: Command | None = None) -> str:
         return made_of(command or self._render(member), member.placement.member.code, Path.cwd())

@@ -40,9 +40,17 @@ class RunningMember:
     from any thread.
     """
 
-    def __init__(
-        self, placement: Placement, *, url: str, service: Service, launcher: Launcher, api_key: str | None
+    def __init__(  # noqa: PLR0913 - by keyword, what is known of a member
+        self,
+        placement: Placement,
+        *,
+        directory: Path,
+        url: str,
+        service: Service,
+        launcher: Launcher,
+        api_key: str | None,
     ) -> None:
+        """``directory``: what is kept of it on this machine. It may run in another, on another."""
         self.placement = placement
         self.name = placement.name
         self.role: Role = placement.member.role
@@ -51,9 +59,9 @@ class RunningMember:
         self.url = url
         self.address = placement.address
         self.ports: Mapping[str, int] = placement.ports
-        self.directory: Path = placement.directory
+        self.directory = directory
         self.api_key = api_key
-        self.log = MemberLog(path=placement.directory / f"{placement.name}.log")
+        self.log = MemberLog(path=directory / f"{placement.name}.log")
         self.process: Process | None = None
         self.state = MemberState.IDLE
         self.doing = ""

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from pdtest.cluster.abroad import Abroad
 from pdtest.environment.schema import Environment, Member
 from pdtest.errors import PdtestError
 from pdtest.launch.launcher import Launcher
@@ -37,28 +39,35 @@ class _Site:
         return base_url(member, self.address, self.ports)
 
 
-def place(
+def place(  # noqa: PLR0913 - by keyword, what placing needs
     environment: Environment,
     directory: Path,
     *,
     services: Mapping[str, Service],
     launchers: Mapping[str, Launcher],
     leases: Ports,
+    abroad: Mapping[str, Abroad] = MappingProxyType({}),
 ) -> dict[str, tuple[Placement, str]]:
     """Placement and base URL of each member, in the environment file's order.
 
-    Raises PlacementError, PortTaken, NoPortsLeft.
+    ``leases`` are for this machine; ``abroad`` are the hosts that are others, by name. Raises PlacementError,
+    PortTaken, NoPortsLeft.
     """
-    members = environment.members
+    members = {
+        name: _at_home(member, abroad[member.host], services) if member.host in abroad else member
+        for name, member in environment.members.items()
+    }
+    ports_at = {name: site.ports for name, site in abroad.items()}
     wanted = {
         name: _wanted_ports(name, member, known(services, member.service, name, "service"))
         for name, member in members.items()
         if known(launchers, member.launcher, name, "launcher").starts
     }
     for name, ports in wanted.items():  # before any port is chosen, so that no choice takes a fixed one
-        _claim_fixed(members[name], ports, _address(environment, name), leases)
+        book = ports_at.get(members[name].host, leases)
+        _claim_fixed(members[name], ports, _address(environment, name), book)
     sites = {
-        name: _choose(member, wanted[name], _address(environment, name), leases)
+        name: _choose(member, wanted[name], _address(environment, name), ports_at.get(member.host, leases))
         if name in wanted
         else _attached(name, member)
         for name, member in members.items()
@@ -70,10 +79,13 @@ def place(
                 environment=environment,
                 name=name,
                 member=member,
-                directory=directory / "members" / name,
+                directory=(abroad[member.host].members if member.host in abroad else directory / "members")
+                / name,
                 address=sites[name].address,
                 ports=sites[name].ports,
                 peers={other: peer for other, peer in peers.items() if other != name},
+                abroad=member.host in abroad,
+                model=abroad[member.host].model if member.host in abroad else None,
             ),
             sites[name].url(member),
         )
@@ -106,6 +118,15 @@ def _wanted_ports(name: str, member: Member, service: Service) -> Mapping[str, i
             next_step=f"correct or drop it under members.{name}.ports",
         )
     return wanted
+
+
+def _at_home(member: Member, host: Abroad, services: Mapping[str, Service]) -> Member:
+    """Of a member on another machine: the interpreter is that machine's unless one is named."""
+    service = services.get(member.service)
+    has_python = service is not None and "python" in service.options_type.model_fields
+    if not has_python or member.options.get("python"):
+        return member
+    return member.model_copy(update={"options": {**member.options, "python": host.python}})
 
 
 def _address(environment: Environment, name: str) -> str:

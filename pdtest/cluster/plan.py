@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pdtest.cluster.abroad import foreseen
 from pdtest.cluster.placement import place
 from pdtest.environment.nearest import suggestion
 from pdtest.environment.schema import Environment, ReferenceKind, Role
@@ -101,7 +102,14 @@ def plan(
 
     Raises what `place` raises, and CannotRender with everything that services find wrong.
     """
-    placed = place(environment, directory, services=services, launchers=launchers, leases=ports)
+    placed = place(
+        environment,
+        directory,
+        services=services,
+        launchers=launchers,
+        leases=ports,
+        abroad=foreseen(environment, launchers, directory, ports),
+    )
     members: dict[str, PlannedMember] = {}
     errors: dict[str, PdtestError] = {}
     for name, (placement, url) in placed.items():

@@ -70,6 +70,7 @@ class Supervisor:
                 url=member.url,
                 pid=process.pid,
                 directory=str(member.directory),
+                host=member.placement.member.host if member.placement.abroad else None,
             )
         )
         self._watchers[member.name] = asyncio.create_task(self._watch(member))
@@ -133,9 +134,10 @@ class Supervisor:
                 await process.stop(member.placement.member.stop_timeout_s if grace_s is None else grace_s)
         finally:
             await _cancel({watcher})
-        if process is None or process.pid is None:
+        if process is None or not member.launcher.starts:
             return  # attached: it lives on
-        self._guard.leave(process.pid)
+        if process.pid is not None:
+            self._guard.leave(process.pid)
         if lived:
             elapsed_s = time.monotonic() - began
             self._journal.append(

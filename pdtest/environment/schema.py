@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from pdtest.environment.compare import Compare
 from pdtest.environment.load import ClientThresholds, Load, Watch
 from pdtest.environment.performance import Limits, Performance
+from pdtest.environment.ssh import Ssh
 from pdtest.environment.strict import Strict
 from pdtest.environment.workload import Workload
 
@@ -64,6 +65,9 @@ class Host(Strict):
 
     address: str = Field(default="127.0.0.1", description="name or IP that the other members use")
     devices: Devices | None = None
+    ssh: Ssh | None = Field(
+        default=None, description="how to get there, for members with launcher: ssh; {} is as `ssh` does"
+    )
 
 
 class Model(Strict):

@@ -10,6 +10,7 @@ from pdtest.events.handoff import (
     RequestErrored,
     RequestSent,
 )
+from pdtest.events.host import HostReached
 from pdtest.events.journal import Journal, read
 from pdtest.events.load import LoadMeasured
 from pdtest.events.member import (
@@ -34,6 +35,7 @@ __all__ = [
     "FaultVerified",
     "HandoffFinished",
     "HopRecord",
+    "HostReached",
     "Journal",
     "LoadMeasured",
     "MemberDied",

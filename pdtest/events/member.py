@@ -14,6 +14,8 @@ class MemberStarting(Event):
     url: str
     pid: int | None
     directory: str
+    #: None: this machine.
+    host: str | None = None
 
 
 class MemberProgressed(Event):

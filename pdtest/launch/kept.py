@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from pdtest.launch.kin import MEMBER_VARIABLE, OWNER_VARIABLE
 from pdtest.launch.launcher import LaunchError
-from pdtest.launch.script import render_script
+from pdtest.launch.script import AS_A_RUN_DID, render_script
 from pdtest.launch.session import write_whole
 from pdtest.services.service import Command
 
@@ -36,8 +37,13 @@ def keep(
         write_whole(path, text, mode=file_mode(command, text))
     by_hand = {name: value for name, value in command.env.items() if name not in _NOT_FOR_HAND}
     shown = Command(argv=command.argv, env=by_hand, secrets=command.secrets)
-    headed = {"heading": heading} if heading else {}
-    script = render_script(shown, runs_in or directory, variables=os.environ, **headed)
+    script = render_script(
+        shown,
+        runs_in or directory,
+        variables=os.environ,
+        heading=heading or AS_A_RUN_DID,
+        checks=(f"mkdir -p {shlex.quote(str(runs_in))}",) if runs_in else (),
+    )
     write_whole(directory / SCRIPT, script, mode=0o755)
     return directory / SCRIPT
 

@@ -68,19 +68,21 @@ class Launcher(Protocol):
         ...
 
 
-def no_program(error: NoProgram, script: Path) -> LaunchError:
-    """The error for a member whose program is not there. ``script`` starts it by hand."""
+def no_program(error: NoProgram, script: Path, on: str = "") -> LaunchError:
+    """The error for a member whose program is not there. ``script`` starts it by hand; ``on``: the host."""
     if not error.program:
         return LaunchError("the member has no command", where=str(script.parent))
     is_path = os.sep in error.program
     return LaunchError(
-        f"'{error.program}' is not executable" if error.found else f"there is no program '{error.program}'",
+        f"'{error.program}'{on} is not executable"
+        if error.found
+        else f"there is no program '{error.program}'{on}",
         expected="an executable file" if is_path else "an executable on PATH",
         seen=None if is_path else f"PATH={error.path or ''}",
         where=str(script),
         next_step=f"chmod +x {error.program}"
         if error.found
-        else f"install '{error.program}', or correct its path",
+        else f"install '{error.program}'{on}, or correct its path",
     )
 
 

@@ -12,7 +12,7 @@ from pdtest.services.service import Command
 
 #: What is filled in for secrets when a script starts is in files with this suffix.
 TEMPLATE: Final = ".template"
-_AS_A_RUN_DID: Final = (
+AS_A_RUN_DID: Final = (
     "Starts this member as pdtest did. Where a secret was, the variable that held it is named.",
 )
 _MASK = "'***'"
@@ -23,7 +23,7 @@ def render_script(
     directory: Path,
     *,
     variables: Mapping[str, str],
-    heading: Sequence[str] = _AS_A_RUN_DID,
+    heading: Sequence[str] = AS_A_RUN_DID,
     checks: Sequence[str] = (),
 ) -> str:
     """A bash script that runs ``command`` in ``directory``.

@@ -37,7 +37,9 @@ def model_path(placement: Placement) -> str:
     """The model's path as the engines should see it: absolute where it is a directory here.
 
     Members run in their own directories, so a relative path from the environment file would point
-    elsewhere; a hub name stays as it is.
+    elsewhere; a hub name stays as it is. So does every path on another machine.
     """
+    if placement.abroad:
+        return placement.model or placement.environment.model.path
     path = Path(placement.environment.model.path)
     return str(path.resolve()) if path.is_dir() else placement.environment.model.path

@@ -46,6 +46,10 @@ class Placement:
     peers: Mapping[str, Peer]
     #: Where an engine is to write its X-ray, on its own machine; None: it makes none.
     xray: Path | None = None
+    #: It runs on another machine: paths mean nothing here.
+    abroad: bool = False
+    #: Where the model is on that machine, if not where the environment says.
+    model: str | None = None
     #: Ports of this member under which its peers reach it through a relay, by name. It must tell them so.
     announced: Mapping[str, int] = field(default_factory=dict)
 
@@ -73,13 +77,15 @@ class Command:
     """A rendered member: what to run, with which variables and files.
 
     ``env`` holds additions to the inherited environment. ``files`` are relative to the member's
-    directory. ``secrets`` are values that must be masked wherever the command is shown.
+    directory, and so are ``log_files``, which the program writes beside its output. ``secrets`` are values
+    that must be masked wherever the command is shown.
     """
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     secrets: frozenset[str] = frozenset()
+    log_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

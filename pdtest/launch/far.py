@@ -1,0 +1,211 @@
+"""A host on which a supervisor of ours runs, and launches members."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pdtest.environment.ssh import Ssh
+from pdtest.launch.clock import Skew, compare
+from pdtest.launch.conversation import Conversation, Declined, Reader, Writer
+from pdtest.launch.far_process import FarProcess, append
+from pdtest.launch.host_errors import HostLost
+from pdtest.launch.kept import file_mode, keep
+from pdtest.launch.refusals import Refusals
+from pdtest.launch.upload import upload
+from pdtest.services.service import Command
+
+#: How long the supervisor may take to say goodbye.
+_GOODBYE_S: Final = 5.0
+#: What drivers call the nodes of their chips.
+_NODES: Final = {"cuda": "nvidia", "ascend": "davinci"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A connection over which a supervisor has greeted: with ``greeting``, what the host is and has."""
+
+    reader: Reader
+    writer: Writer
+    greeting: Mapping[str, Any]
+    hang_up: Callable[[], Awaitable[None]]
+
+
+#: Connects and starts a supervisor. Raises HostError.
+Dial = Callable[[], Awaitable[Call]]
+
+
+class FarHost:
+    """An Outpost. When a member is launched after the host was lost, it is reached once more."""
+
+    starts = True
+
+    def __init__(self, name: str, settings: Ssh, dial: Dial, *, launcher: str, way: str) -> None:
+        """``way``: how a person would get there, for scripts and messages."""
+        self.name = launcher
+        self.host = name
+        self.python = ""
+        self.skew = Skew(offset_s=0.0, error_s=0.0)
+        self._settings = settings
+        self._dial = dial
+        self._way = way
+        self._call: Call | None = None
+        self._conversation: Conversation | None = None
+        self._greeting: Mapping[str, Any] = {}
+        self._processes: dict[str, FarProcess] = {}
+        self._logs: dict[tuple[str, str], Path] = {}
+        self._ports: list[tuple[int, str]] = []
+        self._devices: list[tuple[str, tuple[int, ...], str]] = []
+        self._reaching = asyncio.Lock()
+
+    async def reach(self) -> None:
+        """Connect; what was leased before is leased again. Raises HostError, PortTaken, DeviceTaken."""
+        async with self._reaching:
+            if self._conversation is not None and not self._conversation.over:
+                return
+            await self.leave()
+            self._call = await self._dial()
+            self._greeting = self._call.greeting
+            self.python = self._greeting["python"]
+            self._conversation = Conversation(
+                self._call.reader,
+                self._call.writer,
+                host=self.host,
+                silence_s=self._settings.silence_s,
+                hear=self._hear,
+                lose=self._lose,
+            )
+            try:
+                self.skew = await compare(self._clock)
+                for port, address in self._ports:
+                    await self._claim(port, address)
+                for kind, ids, purpose in self._devices:
+                    await self._hold(kind, ids, purpose)
+            except BaseException:
+                await self.leave()
+                raise
+
+    async def leave(self) -> None:
+        """The run is over, here. Whatever still runs on the host ends. Safe to call twice."""
+        if self._conversation is not None:
+            await self._conversation.close(_GOODBYE_S)
+        call, self._call = self._call, None
+        if call is not None:
+            await call.hang_up()
+
+    def directory(self, member: str) -> Path:
+        """Where the member runs, on that host."""
+        return Path(self._greeting["root"]) / "members" / member
+
+    async def claim(self, port: int, address: str) -> None:
+        """Lease a port that the environment fixes. Raises PortTaken."""
+        await self._claim(port, address)
+        self._ports.append((port, address))
+
+    async def take(self, count: int, address: str) -> int:
+        """The first of ``count`` consecutive ports, leased. Raises NoPortsLeft."""
+        try:
+            first = int((await self._ask("take", count=count, address=address))["port"])
+        except Declined as error:
+            raise self._refusals.ports(error) from None
+        self._ports.extend((port, address) for port in range(first, first + count))
+        return first
+
+    async def hold(self, kind: str, ids: Sequence[int], purpose: str) -> None:
+        """Lease devices. Raises DeviceTaken, or HostError where the host has none such."""
+        greeting = self._greeting
+        there = [*(range(greeting["cores"]) if kind == "core" else greeting["chips"].get(_NODES[kind], ()))]
+        if absent := [device for device in ids if device not in there]:
+            raise self._refusals.no_device(kind, absent, there, purpose)
+        await self._hold(kind, ids, purpose)
+        self._devices.append((kind, tuple(ids), purpose))
+
+    async def bring(self, directory: Path) -> str:
+        """Its path on the host, with all its files, which are uploaded unless they are there."""
+        try:
+            return await upload(self._ask, directory)
+        except Declined as error:
+            raise self._refusals.other(error) from None
+
+    async def launch(self, command: Command, directory: Path, *, log: Path) -> FarProcess:
+        """Upload the member's files and start it there; what it writes arrives in ``directory``.
+
+        Raises LaunchError, HostError.
+        """
+        name = directory.name
+        await self.reach()
+        script = keep(command, directory, runs_in=self.directory(name), heading=self._heading(name))
+        variables = {key: str(value) for key, value in self._settings.env.items() if value is not None}
+        logs = [log.name, *command.log_files]
+        self._logs |= {(name, file): directory / file for file in logs}
+        append(log, b"")
+        try:
+            answer = await self._ask(
+                "launch",
+                member=name,
+                argv=list(command.argv),
+                env=variables | dict(command.env),
+                files={file: (text, file_mode(command, text)) for file, text in command.files.items()},
+                logs=logs,
+            )
+        except Declined as error:
+            raise self._refusals.launch(error, command.argv[0], script) from None
+        process = self._processes[name] = FarProcess(self, name, int(answer["pid"]), log)
+        return process
+
+    async def end(self, member: str, grace_s: float) -> None:
+        """End a member and all it started. Raises StillAlive. A host that was lost does so itself."""
+        try:
+            await self._ask("end", member=member, grace_s=grace_s)
+        except HostLost:
+            return
+        except Declined as error:
+            raise self._refusals.end(error) from None
+
+    @property
+    def _refusals(self) -> Refusals:
+        return Refusals(host=self.host, way=self._way, greeting=self._greeting)
+
+    async def _ask(self, what: str, **data: Any) -> Mapping[str, Any]:
+        assert self._conversation is not None  # noqa: S101 - reached
+        return await self._conversation.ask(what, **data)
+
+    async def _clock(self) -> float:
+        return float((await self._ask("clock"))["now"])
+
+    async def _claim(self, port: int, address: str) -> None:
+        try:
+            await self._ask("claim", port=port, address=address)
+        except Declined as error:
+            raise self._refusals.port(error) from None
+
+    async def _hold(self, kind: str, ids: Sequence[int], purpose: str) -> None:
+        try:
+            await self._ask("hold", kind=kind, ids=list(ids), purpose=purpose)
+        except Declined as error:
+            raise self._refusals.device(error, purpose) from None
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        member = str(message["member"])
+        if message["event"] == "log":
+            append(self._logs[member, message["file"]], base64.b64decode(message["data"]))
+        elif (process := self._processes.get(member)) is not None and process.far_pid == message["pid"]:
+            process.ended(int(message["returncode"]))
+
+    def _lose(self, reason: str) -> None:
+        for process in self._processes.values():
+            process.lost(
+                f"pdtest: the connection to host '{self.host}' ({self._way}) is gone: {reason}. "
+                f"What runs there ends within {self._settings.silence_s:g} s."
+            )
+
+    def _heading(self, member: str) -> list[str]:
+        return [
+            f"Starts '{member}' as pdtest did, on the host '{self.host}':",
+            f"    {self._way} bash -s < command.sh",
+            "Its config files, if any, lie beside this script; they belong where it changes to.",
+        ]
