@@ -199,9 +199,18 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="default: a free one, told on stdout")
     parser.add_argument("--ttft", type=float, default=Manner.ttft_s, help="seconds")
     parser.add_argument("--gap", type=float, default=Manner.gap_s, help="seconds")
+    parser.add_argument("--together", type=int, default=1, help="events in one write")
+    parser.add_argument("--empty-first", action="store_true", help="an event without a token comes first")
+    parser.add_argument("--breaks-after", type=int, default=0, help="events, and then the connection closes")
     parser.add_argument("--certificate", help="PEM file with certificate and key, for TLS")
     options = parser.parse_args()
-    manner = Manner(ttft_s=options.ttft, gap_s=options.gap)
+    manner = Manner(
+        ttft_s=options.ttft,
+        gap_s=options.gap,
+        together=options.together,
+        empty_first=options.empty_first,
+        breaks_after=options.breaks_after,
+    )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(serve(manner, options.host, options.port, options.certificate))

@@ -19,7 +19,7 @@ from pdtest.load.share import Share
 from pdtest.load.way import is_tls, urls_of
 
 #: So long after all are ready they begin: each has time to be told.
-_LEAD_S = 0.3
+_LEAD_S = 0.2
 _TAIL = 2000
 
 T = TypeVar("T")
