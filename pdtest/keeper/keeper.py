@@ -51,7 +51,7 @@ class Keeper:
 
     CALLS: Final = (
         *("begin", "members", "start", "stop", "restart", "renew", "expose", "condition", "expect_probe"),
-        *("traffic", "turn", "give_back", "holders", "end"),
+        *("traffic", "mounted", "turn", "give_back", "holders", "end"),
     )
 
     def __init__(self, directory: Path, owner: str) -> None:
@@ -162,7 +162,10 @@ class Keeper:
         return {
             "environment": cluster.environment,
             "exposed": cluster.exposed,
-            "members": {name: (member.placement, member.url) for name, member in cluster.members.items()},
+            "members": {
+                name: (one.placement, one.directory, one.url, one.launcher.name, one.launcher.starts)
+                for name, one in cluster.members.items()
+            },
             "links": [
                 (link.source, link.target, link.port, [(r.address, r.port, r.target) for r in link.relays])
                 for link in cluster.links
@@ -193,6 +196,9 @@ class Keeper:
     def _traffic(self, _: Connection, number: int, relay: int) -> Traffic:
         return self._kept.links[number].relays[relay].traffic
 
+    def _mounted(self, _: Connection, directory: Path, there: bool) -> None:
+        self._kept.mounted(directory, there=there)
+
     def _turn(self, connection: Connection, holder: str, alone: bool, within_s: float) -> None:
         def note(whose: str, for_s: float) -> None:
             connection.send(Busy(holder=whose, for_s=for_s))
@@ -207,7 +213,8 @@ class Keeper:
 
     def _end(self, _: Connection) -> None:
         """Returns once nothing runs any more."""
-        self._kept.stop()
+        if self._cluster is not None:
+            self._cluster.stop()
         self.over.set()
 
 

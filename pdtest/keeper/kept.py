@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pdtest.cluster.cluster import Cluster, Watch
 from pdtest.cluster.member import Reflection, RunningMember
@@ -16,9 +16,11 @@ from pdtest.errors import PdtestError
 from pdtest.events import Journal
 from pdtest.keeper.messages import Answer, Ask, Busy, News, Progress
 from pdtest.keeper.socket import knock
+from pdtest.launch.launcher import Process
 from pdtest.launch.registry import launchers
 from pdtest.links import Condition, Link, Relay, Traffic
 from pdtest.services.registry import services
+from pdtest.services.service import Command
 
 #: Hears who has the cluster, and for how many seconds, while it is waited for.
 Note = Callable[[str, float], None]
@@ -50,6 +52,18 @@ class KeptProcess:
 
     async def stop(self, grace_s: float) -> None:
         """Never called: the keeper stops it."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class KeptLauncher:
+    """The keeper's way of starting a member."""
+
+    name: str
+    starts: bool
+
+    async def launch(self, command: Command, directory: Path, *, log: Path) -> Process:
+        """Never called: the keeper launches."""
         raise NotImplementedError
 
 
@@ -92,6 +106,21 @@ class KeptCluster(Cluster):
         except OSError as error:
             raise KeeperGone(self.directory) from error
         self._hearing: threading.Thread | None = None
+
+    @classmethod
+    def joined(cls, directory: Path, *, journal: Journal, holder: str) -> Self:
+        """That of a keeper whose environment is not known yet: it tells. Raises KeeperGone."""
+        try:
+            with knock(directory) as line:
+                line.send(Ask(call="members"))
+                told: Answer = line.recv()
+        except (EOFError, OSError) as error:
+            raise KeeperGone(directory) from error
+        if told.error is not None:
+            raise told.error
+        cluster = cls(told.value["environment"], directory, journal=journal, holder=holder)
+        cluster.join()
+        return cluster
 
     def begin(self) -> None:
         """Tell a new keeper what to keep. Nothing starts."""
@@ -150,6 +179,10 @@ class KeptCluster(Cluster):
             if relay in link.relays:
                 self._ask("expect_probe", number, link.relays.index(relay), port)
 
+    def mounted(self, directory: Path, *, there: bool) -> None:
+        """As `Cluster.mounted`."""
+        self._ask("mounted", directory.resolve(), there)
+
     def stop(self, names: Collection[str] | None = None) -> None:
         """Stop members; without names, leave them to whoever comes next."""
         if names is not None:
@@ -187,15 +220,16 @@ class KeptCluster(Cluster):
         """Images of the members, which others may have made other ones meanwhile."""
         kept = self._ask("members")
         self._exposed = kept["exposed"]
-        for name, (placement, url) in kept["members"].items():
+        for name, (placement, directory, url, way, starts) in kept["members"].items():
             if name in self._members:
                 self._members[name].placement = placement
                 continue
             self._members[name] = RunningMember(
                 placement,
+                directory=directory,
                 url=url,
                 service=self._services[placement.member.service],
-                launcher=self._launchers[placement.member.launcher],
+                launcher=KeptLauncher(name=way, starts=starts),
                 api_key=api_key(name, placement.member),
             )
         self._links = tuple(self._link(number, *link) for number, link in enumerate(kept["links"]))

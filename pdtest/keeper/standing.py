@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import psutil
 from filelock import FileLock
 
 from pdtest.errors import PdtestError
+from pdtest.keeper.messages import Answer, Ask
 from pdtest.keeper.socket import knock
 
 FOLDER: Final = "standing"
@@ -69,6 +69,15 @@ class Standing:
     def alive(self) -> bool:
         """The keeper runs."""
         return self.read(self.directory) == self
+
+    def end(self) -> None:
+        """End its members and itself. Raises what a member's end raises, and KeeperFailed."""
+        with suppress(OSError, EOFError), knock(self.directory) as line:
+            line.send(Ask(call="end"))
+            said: Answer = line.recv()
+            if said.error is not None:
+                raise said.error
+        self.until_gone()
 
     def until_gone(self) -> None:
         """Wait for its end. Raises KeeperFailed when it does not come."""
@@ -120,31 +129,24 @@ def standing_clusters(home: Path) -> Iterator[Standing]:
 def _start(directory: Path, environment: str, controller: int | None) -> Standing:
     owner = f"{environment}-{secrets.token_hex(4)}"
     argv = [sys.executable, "-m", "pdtest.keeper", str(directory), owner]
-    (directory / "keeper.sock").unlink(missing_ok=True)
-    with (directory / "keeper.log").open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own module
-            [*argv, *([str(controller)] if controller is not None else [])],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            # A session of its own: Ctrl-C and the closing of the terminal are not its concern.
-            start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )
+    pid = _spawn([*argv, *([str(controller)] if controller is not None else [])], directory / "keeper.log")
     deadline = time.monotonic() + _UP_S
     while not _answers(directory):
-        if process.poll() is not None or time.monotonic() > deadline:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended or time.monotonic() > deadline:
             raise KeeperFailed(
                 "the process that keeps a cluster did not start",
-                seen="no answer" if process.returncode is None else f"exit code {process.returncode}",
+                seen=f"exit code {os.waitstatus_to_exitcode(status)}"
+                if ended
+                else f"no answer in {_UP_S:g} s",
                 where=str(directory / "keeper.log"),
                 next_step="see there why",
             )
         time.sleep(_LOOK_S)
     note = {
         "environment": environment,
-        "pid": process.pid,
-        "started": psutil.Process(process.pid).create_time(),
+        "pid": pid,
+        "started": psutil.Process(pid).create_time(),
         "since": time.time(),
     }
     draft = directory / f".{_NOTE}"
@@ -153,6 +155,26 @@ def _start(directory: Path, environment: str, controller: int | None) -> Standin
     found = Standing.read(directory)
     assert found is not None, "it answered a moment ago"  # noqa: S101
     return found
+
+
+def _spawn(argv: list[str], log: Path) -> int:
+    """A process that nobody waits for: it outlives us, or ends as a zombie of ours.
+
+    In a session of its own: Ctrl-C and the closing of the terminal are not its concern.
+    """
+    (log.parent / "keeper.sock").unlink(missing_ok=True)
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return os.posix_spawn(
+        argv[0],
+        argv,
+        {**os.environ, "PYTHONUNBUFFERED": "1"},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
 
 
 def _answers(directory: Path) -> bool:

@@ -13,7 +13,7 @@ from pdtest.plugin import outcomes
 from pdtest.plugin.chronicle import Chronicle
 from pdtest.plugin.client_load import client_load
 from pdtest.plugin.disruption import drill, inflict, renewed
-from pdtest.plugin.errors import UnexpectedLogErrors
+from pdtest.plugin.errors import NotWithWorkers, UnexpectedLogErrors
 from pdtest.plugin.fixtures import (
     asked,
     bounds,
@@ -41,11 +41,13 @@ from pdtest.plugin.junit import keep_junit
 from pdtest.plugin.marks import DISRUPTIVE, expect_known_issues, register, spare_attached
 from pdtest.plugin.mutants import Killing, planted
 from pdtest.plugin.options import add_options, refuse_misread_path
+from pdtest.plugin.performance import loads
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.report import conclude, prepare
 from pdtest.plugin.selection import select
 from pdtest.plugin.stash import KILLING, RECORD, RUN, SELECTION
 from pdtest.plugin.wanted import current_run, environment_of
+from pdtest.plugin.workers import Foreman, group, is_controller, keep_together
 from pdtest.report.failure import Failure
 
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "http",
     "inflict",
     "judge",
+    "loads",
     "oracle",
     "pdtest_record",
     "prefill",
@@ -86,10 +89,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Decide which environments may be used; nothing starts and nothing is written yet."""
     refuse_misread_path(config)
     prepare(config)
+    keep_together(config)
     selection = select(config)
     config.stash[SELECTION] = selection
     config.stash[KILLING] = Killing.asked_for(config)
     register(config, selection.marks())
+    if is_controller(config):
+        if config.stash[KILLING] is not None:
+            raise pytest.UsageError(str(NotWithWorkers("--mutants")))
+        config.pluginmanager.register(Foreman(config), "pdtest-foreman")
     if config.getoption("pdtest_seed") is None:
         config.option.pdtest_seed = secrets.token_hex(4) if not selection.recorded else "recorded"
 
@@ -108,6 +116,7 @@ def pytest_itemcollected(item: pytest.Function) -> None:
     if name is not None:
         chosen = item.config.stash[SELECTION].environment(name)
         item.extra_keyword_matches.update(chosen.connector.contract)
+        group(item, name)
         expect_known_issues(item, chosen)
         spare_attached(item, chosen)
         # Also for tests that use nothing but `cluster`: their members are watched like all others'.
@@ -184,6 +193,8 @@ def pytest_runtest_makereport(
     report = yield
     outcomes.classify(item.config, call, report)
     record = item.stash.get(RECORD, None)
+    if RUN in item.config.stash and (report.failed or hasattr(report, "pdtest_outcome")):
+        item.config.stash[RUN].troubled = True
     killing = item.config.stash[KILLING]
     if killing is not None:
         killing.note(item, call, report)

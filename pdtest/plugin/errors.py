@@ -73,14 +73,14 @@ class ClusterUnavailable(PdtestError):
         )
 
 
-class NotAcrossWorkers(PdtestError):
-    """Each pytest-xdist worker would start members of its own, on chips that are there once."""
+class NotWithWorkers(PdtestError):
+    """Something that has an order of its own was asked for together with ``-n``."""
 
-    title = "clusters and workers"
+    title = "one at a time"
 
-    def __init__(self) -> None:
+    def __init__(self, option: str) -> None:
         super().__init__(
-            "a cluster cannot be shared by pytest-xdist's workers yet",
-            seen="pytest -n, so each worker would start every member once more",
-            next_step="run the tests that use a cluster without -n (or with -n 0)",
+            f"{option} goes through its tests in an order of its own, which several workers cannot keep",
+            seen=f"{option} and -n",
+            next_step=f"leave out -n, or {option}",
         )

@@ -27,6 +27,7 @@ from pdtest.oracle.quiet import Quiet, seek_quiet
 from pdtest.oracle.reference import BorrowedReference, CachedReference, MemberReference, Reference
 from pdtest.oracle.verdict import Finding, Ruling, Verdict, conclude
 from pdtest.oracle.volley import Volley
+from pdtest.plugin.clusters import turn
 from pdtest.plugin.endpoints import endpoint_of
 from pdtest.plugin.mutants import mutant_of, planted
 from pdtest.plugin.record import TestRecord
@@ -67,10 +68,15 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def pdtest_record(request: pytest.FixtureRequest, cluster: Cluster) -> TestRecord:
+def pdtest_record(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[TestRecord]:
     """What this test does, kept for its report. Members that the test before ended live again."""
     run = current_run(request.config)
-    run.revive(cluster)
+    with turn(run, request.node, cluster):
+        run.revive(cluster)
+        yield _recorded(request, run, cluster)
+
+
+def _recorded(request: pytest.FixtureRequest, run: Run, cluster: Cluster) -> TestRecord:
     killing = request.config.stash[KILLING]
     if killing is not None:
         killing.plant(request.node, cluster)

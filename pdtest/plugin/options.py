@@ -81,7 +81,7 @@ def add_options(parser: pytest.Parser) -> None:
         type=float,
         default=600.0,
         metavar="SECONDS",
-        help="how long to wait for a standing cluster that somebody else uses; 0: fail at once (default: 600)",
+        help="how long to wait for a standing cluster that somebody uses; 0: fail at once (default: 600)",
     )
     group.addoption(
         "--pdtest-seed",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import secrets
-import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -27,16 +25,19 @@ from pdtest.models import embedded, tiny
 from pdtest.oracle.gallery import Gallery
 from pdtest.oracle.verdict import Verdict
 from pdtest.plugin.attached import Survey
+from pdtest.plugin.clusters import cluster_for, leave
+from pdtest.plugin.directories import directory_of, home, new_id, point_latest
 from pdtest.plugin.errors import ClusterUnavailable, HistoryViolated, Unschedulable
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.recording import Recording
 from pdtest.plugin.selection import Selection
 from pdtest.plugin.terminal import show, start_up, streaming
+from pdtest.plugin.workers import Worker, events_file, verdicts_file
 from pdtest.plugin.xray import Radiograph
-from pdtest.report.timeline import timeline
 from pdtest.report.replay import slug
-from pdtest.services.registry import services
+from pdtest.report.timeline import timeline
 from pdtest.report.timeline_picture import timeline_picture
+from pdtest.services.registry import services
 
 #: Gives the requests whose colocated answers an environment's tests will need.
 Wanted = Callable[[Environment], Iterable[Request]]
@@ -52,11 +53,12 @@ class Run:
         self.config = config
         self.seed = seed
         self.home = home(config)
-        self.id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-        self.directory = self.home / "runs" / self.id
-        self.directory.mkdir(parents=True)
-        _point_latest(self.directory)
-        self.journal = Journal(self.directory / "events.jsonl")
+        self.worker = Worker.of(config)
+        self.id = self.worker.run if self.worker else new_id()
+        self.directory = directory_of(config, self.id)
+        self.directory.mkdir(parents=True, exist_ok=self.worker is not None)
+        point_latest(self.directory)
+        self.journal = Journal(self.directory / events_file(self.worker))
         self.verdicts: list[dict[str, object]] = []
         #: Set after a test that failed or was disruptive: its members may run and be of no use.
         self.shaken = False
@@ -71,6 +73,10 @@ class Run:
         self.radiographs: dict[str, Radiograph] = {}
         #: Colocated answers of this run, by environment and request digest.
         self.answers: dict[str, dict[str, Answer]] = {}
+        #: A test has not passed: with --keep, its cluster is left standing.
+        self.troubled = False
+        #: Environments whose clusters stood before this run, and will after it.
+        self.stood_before: set[str] = set()
         self._selection = selection
         self._clusters: dict[str, Cluster] = {}
         #: What shows the logs of a running cluster, under -vv.
@@ -101,7 +107,7 @@ class Run:
         cluster = self._clusters.pop(name, None)
         if cluster is not None:
             with self._streams.pop(name, ExitStack()):
-                cluster.stop()
+                leave(cluster, self)
 
     def revive(self, cluster: Cluster) -> None:
         """Start the members again that died; after a test that may have hurt them, the stuck ones too."""
@@ -166,23 +172,17 @@ class Run:
                 self.release(name)
         finally:
             text = json.dumps(self.verdicts, indent=1)
-            (self.directory / "verdicts.json").write_text(text + "\n", encoding="utf-8")
+            path = self.directory / verdicts_file(self.worker)
+            path.write_text(text + "\n", encoding="utf-8")
             self.journal.close()
 
     def _start(self, environment: Environment, wanted: Wanted) -> Cluster:
         survey = self._survey(_with_model(environment, self.config.rootpath))
         environment = survey.environment
         directory = self.directory / environment.name
-        directory.mkdir()
+        directory.mkdir(exist_ok=self.worker is not None)
         (directory / "environment.resolved.yaml").write_text(dump_resolved(environment), encoding="utf-8")
-        cluster = Cluster(
-            environment,
-            directory,
-            services=services(),
-            launchers=launchers(),
-            journal=self.journal,
-            owner=self.id,
-        )
+        cluster = cluster_for(environment, directory, self)
         self.radiographs[environment.name] = Radiograph.of(cluster, self.config)
         with ExitStack() as stack:
             stack.enter_context(streaming(self.config, cluster))
@@ -190,7 +190,8 @@ class Run:
                 self._bring_up(cluster, wanted)
                 survey.try_out(cluster)
             except BaseException:
-                cluster.stop()
+                self.troubled = True
+                leave(cluster, self, failed=True)
                 raise
             self._streams[environment.name] = stack.pop_all()
         return cluster
@@ -221,12 +222,6 @@ class Run:
             cluster.start(watch=watch)
 
 
-def home(config: pytest.Config) -> Path:
-    """Where runs, references and models are kept."""
-    given = config.getoption("pdtest_dir")
-    return Path(given).resolve() if given else config.rootpath / ".pdtest"
-
-
 def _with_model(environment: Environment, rootdir: Path) -> Environment:
     """The environment with its model's path absolute, the model made if it says so and is absent."""
     if environment.only_stores:
@@ -238,12 +233,3 @@ def _with_model(environment: Environment, rootdir: Path) -> Environment:
     if not path.is_dir():
         return environment
     return environment.model_copy(update={"model": model.model_copy(update={"path": str(path)})})
-
-
-def _point_latest(directory: Path) -> None:
-    """`runs/latest`, for people. Two runs at once may both want it; the later one has it."""
-    link = directory.parent / "latest"
-    temporary = directory.parent / f".latest-{directory.name}"
-    with suppress(OSError):
-        temporary.symlink_to(directory.name)
-        temporary.replace(link)

@@ -11,7 +11,6 @@ from pdtest.client.request import Request
 from pdtest.client.shapes import Bounds
 from pdtest.environment.schema import Environment
 from pdtest.models.geometry import Geometry
-from pdtest.plugin.errors import NotAcrossWorkers
 from pdtest.plugin.marks import ASKS
 from pdtest.plugin.run import Run
 from pdtest.plugin.stash import RUN, SELECTION
@@ -21,9 +20,7 @@ Build = Callable[[Prompts, Bounds], Sequence[Request]]
 
 
 def current_run(config: pytest.Config) -> Run:
-    """This invocation's run, made at the first call. Raises NotAcrossWorkers under ``pytest -n``."""
-    if hasattr(config, "workerinput"):
-        raise NotAcrossWorkers
+    """This invocation's run, made at the first call. xdist's workers have parts of one."""
     if RUN not in config.stash:
         config.stash[RUN] = Run(config, config.stash[SELECTION], seed=config.getoption("pdtest_seed"))
     return config.stash[RUN]
@@ -37,12 +34,12 @@ def environment_of(item: pytest.Item) -> str | None:
 
 def prompts_of(item: pytest.Item, environment: Environment, seed: str) -> Prompts:
     """The prompts of one test: always the same for one seed, and no other test's."""
-    return Prompts(seed=f"{seed}:{item.nodeid}", vocab_size=_vocab_size(environment))
+    return Prompts(seed=f"{seed}:{_name(item)}", vocab_size=vocab_size_of(environment))
 
 
 def declared_prompts_of(item: pytest.Item, environment: Environment, seed: str) -> Prompts:
     """Those of its declared requests, apart from those it asks for while it runs."""
-    return Prompts(seed=f"{seed}:{item.nodeid}:asked", vocab_size=_vocab_size(environment))
+    return Prompts(seed=f"{seed}:{_name(item)}:asked", vocab_size=vocab_size_of(environment))
 
 
 def requests_of(item: pytest.Item, environment: Environment, seed: str) -> list[Request]:
@@ -55,6 +52,12 @@ def requests_of(item: pytest.Item, environment: Environment, seed: str) -> list[
     prompts, bounds = declared_prompts_of(item, environment, seed), bounds_of(environment)
     declared = [mark.kwargs["requests"] for mark in item.iter_markers(ASKS)]
     return [request for build in declared for request in build(prompts, bounds)]
+
+
+def _name(item: pytest.Item) -> str:
+    """Without the group that xdist appends: a seed gives the same prompts under -n."""
+    name = environment_of(item)
+    return item.nodeid.removesuffix(f"@{name}") if name else item.nodeid
 
 
 def _is_not_run(item: pytest.Item) -> bool:
@@ -88,7 +91,8 @@ def block_bytes(environment: Environment) -> int | None:
     return geometry.block_bytes(environment.model.block_size) if geometry else None
 
 
-def _vocab_size(environment: Environment) -> int:
+def vocab_size_of(environment: Environment) -> int:
+    """Token ids of an environment's model. Raises pytest.UsageError where that is not known."""
     model = environment.model
     geometry = Geometry.read(model.path, dtype=model.dtype)
     size = model.vocab_size or (geometry.vocab_size if geometry else None)

@@ -1,0 +1,148 @@
+"""`pytest -n`: xdist's workers share one run, and the clusters of it.
+
+The controller stands for the run and runs no test. Clusters are kept by processes that end with it
+(`pdtest.keeper`); workers find them in the run's directory, and the first that needs one starts it. Tests
+whose verdicts rest on counters would disturb each other: those of one environment stay together on one
+worker, and each has the cluster alone while it runs. Those marked `spreads` go to any worker, and have it
+together with others like them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import pytest
+
+from pdtest.events import Journal, read
+from pdtest.events.fault import Recovered
+from pdtest.events.record import Event
+from pdtest.keeper import Standing
+from pdtest.plugin import outcomes
+from pdtest.plugin.directories import directory_of, new_id
+from pdtest.plugin.marks import SPREADS
+
+_INPUT: Final = "pdtest"
+#: How xdist hands tests out where nobody said how.
+_ITS_CHOICE: Final = "load"
+_OURS: Final = "loadgroup"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """One of xdist's workers: ``name`` as xdist calls it, ``run`` the run's id, ``controller`` a pid."""
+
+    name: str
+    run: str
+    controller: int
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> Self | None:
+        """None in a process that is no worker."""
+        given: Mapping[str, Any] | None = getattr(config, "workerinput", None)
+        return None if given is None else cls(name=given["workerid"], **given[_INPUT])
+
+
+def is_controller(config: pytest.Config) -> bool:
+    """The process that has workers."""
+    return Worker.of(config) is None and bool(
+        config.getoption("dist", "no") != "no" and config.getoption("tx", None)
+    )
+
+
+def keep_together(config: pytest.Config) -> None:
+    """Have xdist heed groups, unless somebody chose otherwise. In the controller, before it starts."""
+    if config.getoption("dist", "no") == _ITS_CHOICE:
+        config.option.dist = _OURS
+
+
+def group(item: pytest.Item, environment: str) -> None:
+    """Tests of one environment go to one worker, but for those that do not mind others."""
+    if Worker.of(item.config) is not None and item.get_closest_marker(SPREADS) is None:
+        item.add_marker(pytest.mark.xdist_group(environment))
+
+
+class Foreman:
+    """The controller's part: gives the run its name, ends its clusters, puts together what workers wrote."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._run = new_id()
+        self._directory = directory_of(config, self._run)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker of the run (a hook of xdist's)."""
+        node.workerinput[_INPUT] = {"run": self._run, "controller": os.getpid()}
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self) -> Generator[None, None, None]:
+        """Whatever happened. After xdist has ended its workers, before the terminal's summary."""
+        try:
+            return (yield)
+        finally:
+            if self._directory.is_dir():
+                end_clusters(self._directory)
+                gather(self._directory)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """What a run without workers says at its end."""
+        if not self._directory.is_dir():
+            return
+        outcomes.summarize_recoveries(terminalreporter, _recoveries(self._directory))
+        seed = self._config.getoption("pdtest_seed")
+        terminalreporter.line(f"pdtest: seed {seed}, run directory {self._directory}")
+
+
+def events_file(worker: Worker | None) -> str:
+    """A worker writes a journal of its own: what its tests did is then found without looking at others'."""
+    return "events.jsonl" if worker is None else f"events-{worker.name}.jsonl"
+
+
+def verdicts_file(worker: Worker | None) -> str:
+    """The same of verdicts."""
+    return "verdicts.json" if worker is None else f"verdicts-{worker.name}.json"
+
+
+def end_clusters(directory: Path) -> None:
+    """End what workers have left in the run's directory. In the controller, when all tests are over."""
+    for standing in filter(None, map(Standing.read, _directories(directory))):
+        standing.end()
+
+
+def gather(directory: Path) -> None:
+    """One journal of all workers' events in the order of their times, and one list of verdicts."""
+    journals = sorted(directory.glob("events-*.jsonl"))
+    events: list[Event] = sorted(
+        (event for path in journals for event in read(path)), key=lambda event: event.at
+    )
+    journal = Journal(directory / "events.jsonl")
+    seen: set[str] = set()
+    for event in events:
+        # What happened to a member is told to all workers.
+        line = json.dumps(event.to_json(), sort_keys=True)
+        if line not in seen:
+            seen.add(line)
+            journal.append(event)
+    journal.close()
+    verdicts = [
+        one for path in sorted(directory.glob("verdicts-*.json")) for one in json.loads(path.read_text())
+    ]
+    (directory / "verdicts.json").write_text(json.dumps(verdicts, indent=1) + "\n", encoding="utf-8")
+    for path in (*journals, *directory.glob("verdicts-*.json")):
+        path.unlink()
+
+
+def _directories(directory: Path) -> Iterator[Path]:
+    with suppress(FileNotFoundError):
+        yield from (path for path in directory.iterdir() if path.is_dir())
+
+
+def _recoveries(directory: Path) -> list[Recovered]:
+    events = read(directory / "events.jsonl", kind=Recovered)
+    return [event for event in events if isinstance(event, Recovered)]
