@@ -74,6 +74,8 @@ class Performance(Strict):
     """Settings of suites/performance."""
 
     workload: str = Field(default="default", description="which of `workloads` is put on")
+    runs: int = Field(default=5, gt=0, description="of each side of a comparison: the run is the unit")
+    processes: int = Field(default=1, gt=0, description="of the load's client, where one core is not enough")
     every_s: float = Field(default=0.1, gt=0, description="seconds between readings of the monitors")
     slo: Slo = Slo()
     claims: Limits = Field(
@@ -83,9 +85,11 @@ class Performance(Strict):
     batches: Annotated[tuple[int, ...], Field(strict=False)] = Field(
         default=(1, 2, 4, 8), description="sizes of bursts that are sent at once"
     )
+    batch_rounds: int = Field(default=3, gt=0, description="how often each batch is sent")
     concurrency: Annotated[tuple[int, ...], Field(strict=False)] = Field(
         default=(1, 2, 4, 8), description="of a closed loop"
     )
+    per_user: int = Field(default=4, gt=0, description="requests of each user of a closed loop")
     collapse: float = Field(
         default=0.7,
         gt=0,

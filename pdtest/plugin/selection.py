@@ -50,7 +50,7 @@ AXES: dict[str, Axis] = {"case": cases_of, "route": _routes, "tamper": _tampers}
 NEED_ENGINES = frozenset(
     {
         *("asked", "bounds", "colocated", "contract", "decode", "engines", "gallery", "handoff", "judge"),
-        *("oracle", "prefill", "prompts", "proxy", "quiet", *AXES),
+        *("loads", "oracle", "prefill", "prompts", "proxy", "quiet", *AXES),
     }
 )
 NEED_STORE = frozenset({"store"})

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pdtest.plugin.record import TestRecord
     from pdtest.plugin.run import Run
     from pdtest.plugin.selection import Selection
+    from pdtest.results import Result
 
 #: On config: the environments this invocation may use.
 SELECTION: pytest.StashKey[Selection] = pytest.StashKey()
@@ -19,6 +20,8 @@ SELECTION: pytest.StashKey[Selection] = pytest.StashKey()
 RUN: pytest.StashKey[Run] = pytest.StashKey()
 #: On config: what was measured of a client's load, by environment.
 LOADS: pytest.StashKey[dict[str, ClientLoad]] = pytest.StashKey()
+#: On config: runs of environments' workloads, by environment and side.
+MEASURED: pytest.StashKey[dict[tuple[str, str], tuple[Result, ...]]] = pytest.StashKey()
 #: On config: planted bugs and what became of them; None without --mutants.
 KILLING: pytest.StashKey[Killing | None] = pytest.StashKey()
 #: On item: what the test did.

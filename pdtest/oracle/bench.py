@@ -1,0 +1,186 @@
+"""Puts loads on a running environment, and makes a result of each: what it did, what it took, where it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from pdtest.cluster.cluster import Cluster
+from pdtest.compare import conditions, fingerprint
+from pdtest.environment.arrivals import Closed
+from pdtest.environment.workload import Workload
+from pdtest.load.drive import Recorded, drive
+from pdtest.load.layout import LoadPlan, lay_out
+from pdtest.metrics import measures_of
+from pdtest.metrics.devices import device_measures
+from pdtest.metrics.latency import tokens_of
+from pdtest.metrics.phases import phase_measures
+from pdtest.metrics.transfer import transfer_measures
+from pdtest.metrics.vllm_bench import as_vllm_bench
+from pdtest.oracle.evidence import Reading, Window
+from pdtest.oracle.side import Side
+from pdtest.results import Measure, Monitor, Result, write_result
+from pdtest.telemetry.energy import energy_measures
+from pdtest.telemetry.telemetry import Telemetry
+
+#: Engines count a moment after they have answered: how often they are asked again, and how long at most
+#: where what they show leaves something open.
+_POLL_S: Final = 0.05
+_PATIENCE_S: Final = 2.0
+#: Requests of a warm-up that are under way at once.
+_WARM: Final = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all loads of one environment have in common.
+
+    ``directory``: of the results, a folder each. ``read``: the metrics of these engines, now; it blocks.
+    ``build``: versions of what is measured. ``salt`` is part of all prompts' contents.
+    """
+
+    cluster: Cluster
+    run: str
+    directory: Path
+    watch: Telemetry
+    read: Callable[[Collection[str]], Reading]
+    vocab_size: int
+    build: Mapping[str, str]
+    salt: str
+    #: Sides that had their warm-up.
+    warm: set[str] = field(default_factory=set)
+
+    def measure(
+        self, name: str, workload: Workload, side: Side, *, repeat: int = 0, processes: int = 1
+    ) -> Result:
+        """Put ``workload`` on ``side``, and write what came of it. ``name`` is that of the workload.
+
+        Raises ImpossibleLoad, LoadBroken and MissingExtra.
+        """
+        label = self._label(name, side, repeat)
+        plan = self._plan(workload, label)
+        self._warm_up(plan, side, processes)
+        before = self.read(side.engines)
+        recorded = drive(replace(plan, warm_up=()), side.ways, processes=processes, timeout_s=self._timeout_s)
+        window = self._settled(before, side, recorded)
+        monitors = self.watch.monitors(recorded.begun_monotonic_s)
+        measures = (
+            *self._of_client(recorded),
+            *self._of_servers(recorded, window, side),
+            *self._of_devices(recorded, monitors, side),
+        )
+        facts = conditions(self.cluster.environment, workload=_described(name, workload), target=side.name)
+        result = Result(
+            run=self.run,
+            environment=self.cluster.environment.name,
+            fingerprint=fingerprint(facts),
+            conditions=facts,
+            build=dict(self.build),
+            target=side.name,
+            label=label,
+            repeat=repeat,
+            workload=_described(name, workload),
+            begun_unix_s=recorded.begun_unix_s,
+            begun_monotonic_s=recorded.begun_monotonic_s,
+            lasted_s=recorded.lasted_s,
+            steady_s=recorded.steady_s,
+            client=recorded.client,
+            measures=measures,
+            monitors=tuple(monitor.name for monitor in monitors),
+        )
+        self._write(result, recorded, monitors)
+        return result
+
+    @property
+    def _timeout_s(self) -> float:
+        return self.cluster.environment.thresholds.request_timeout_s
+
+    def _label(self, name: str, side: Side, repeat: int) -> str:
+        """A folder that is not there yet."""
+        wanted = f"{name}-{side.name}-{repeat}"
+        number = 1
+        while (self.directory / (label := wanted if number == 1 else f"{wanted}.{number}")).exists():
+            number += 1
+        return label
+
+    def _plan(self, workload: Workload, label: str) -> LoadPlan:
+        environment = self.cluster.environment
+        return lay_out(
+            workload,
+            vocab_size=self.vocab_size,
+            max_model_len=environment.model.max_model_len,
+            salt=f"{self.salt}:{label}",
+            base=environment.source.parent if environment.source else None,
+        )
+
+    def _warm_up(self, plan: LoadPlan, side: Side, processes: int) -> None:
+        """Before the first load on a side, and apart from it: no counter has these requests in it."""
+        if not plan.warm_up or side.name in self.warm:
+            return
+        self.warm.add(side.name)
+        count = len(plan.warm_up)
+        closed = Closed(pattern="closed", concurrency=min(_WARM, count))
+        changes = {"arrivals": closed, "requests": count, "duration_s": None, "warm_up": 0}
+        warm = LoadPlan(workload=plan.workload.model_copy(update=changes), asks=plan.warm_up)
+        drive(warm, side.ways, processes=processes, timeout_s=self._timeout_s)
+
+    def _settled(self, before: Reading, side: Side, recorded: Recorded) -> Window:
+        """The window from before the load to when the engines have counted all of it."""
+        deadline = time.monotonic() + min(_PATIENCE_S, self.cluster.environment.thresholds.settle_s)
+        last: tuple[Measure, ...] | None = None
+        while True:
+            window = Window(before=before, after=self.read(side.engines), roles=side.engines)
+            now = tuple(self._of_servers(recorded, window, side))
+            if now == last and (_complete(now) or time.monotonic() >= deadline):
+                return window
+            last = now
+            time.sleep(_POLL_S)
+
+    def _of_client(self, recorded: Recorded) -> Iterator[Measure]:
+        environment = self.cluster.environment
+        yield from measures_of(
+            recorded.exchanges,
+            lasted_s=recorded.lasted_s,
+            steady_s=recorded.steady_s,
+            slo=environment.performance.slo,
+        )
+
+    def _of_servers(self, recorded: Recorded, window: Window, side: Side) -> Iterator[Measure]:
+        answered = [one for one in recorded.exchanges if one.ok]
+        yield from phase_measures(answered, window, side.contract)
+        if side.contract is not None:
+            block_size = self.cluster.environment.model.block_size
+            yield from transfer_measures(side.contract, answered, window, block_size=block_size)
+
+    def _of_devices(self, recorded: Recorded, monitors: tuple[Monitor, ...], side: Side) -> Iterator[Measure]:
+        environment = self.cluster.environment
+        members = (environment.members[name] for name in side.engines)
+        devices = {(member.host, device) for member in members for device in member.devices}
+        answered = sum(tokens_of(one) for one in recorded.exchanges if one.ok)
+        yield from device_measures(
+            answered / recorded.lasted_s if recorded.lasted_s else None,
+            devices=len(devices),
+            hour_cost=environment.performance.device_hour_cost,
+        )
+        phases = {name: role.value for name, role in side.engines.items()} if side.apart else {}
+        used = [one for one in monitors if not one.members or set(one.members) & side.engines.keys()]
+        yield from energy_measures(used, recorded.exchanges, (0.0, recorded.lasted_s), phases)
+
+    def _write(self, result: Result, recorded: Recorded, monitors: tuple[Monitor, ...]) -> None:
+        folder = self.directory / result.label
+        write_result(folder, result, recorded.exchanges, monitors)
+        exported = as_vllm_bench(result, recorded.exchanges, model=self.cluster.environment.model.name)
+        (folder / "vllm-bench.json").write_text(exported, encoding="utf-8")
+
+
+def _described(name: str, workload: Workload) -> dict[str, Any]:
+    return {"name": name, **workload.model_dump(mode="json")}
+
+
+def _complete(measures: tuple[Measure, ...]) -> bool:
+    """Whether the counters show all that can be shown."""
+    rate = next((one for one in measures if one.name == "kv_transfer_success_rate"), None)
+    return rate is None or rate.value == 1
