@@ -42,7 +42,6 @@ from pdtest.plugin.marks import DISRUPTIVE, expect_known_issues, register, spare
 from pdtest.plugin.mutants import Killing, planted
 from pdtest.plugin.options import add_options, refuse_misread_path
 from pdtest.plugin.performance import loads
-from pdtest.plugin.performance import loads
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.report import conclude, prepare
 from pdtest.plugin.selection import select
@@ -68,7 +67,6 @@ __all__ = [
     "http",
     "inflict",
     "judge",
-    "loads",
     "loads",
     "oracle",
     "pdtest_record",

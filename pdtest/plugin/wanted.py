@@ -93,7 +93,6 @@ def block_bytes(environment: Environment) -> int | None:
 
 def vocab_size_of(environment: Environment) -> int:
     """Token ids of an environment's model. Raises pytest.UsageError where that is not known."""
-    """Token ids of an environment's model. Raises pytest.UsageError where that is not known."""
     model = environment.model
     geometry = Geometry.read(model.path, dtype=model.dtype)
     size = model.vocab_size or (geometry.vocab_size if geometry else None)
