@@ -16,14 +16,14 @@ def thinned(points: Iterable[tuple[float, float]]) -> Points:
     """As many as can be seen: of each stretch the least and the greatest, so that no peak is lost."""
     given = tuple(points)
     if len(given) <= _MOST:
-        return given
+        return _short(given)
     size = len(given) / (_MOST // 2)
     kept: list[tuple[float, float]] = []
     for stretch in range(_MOST // 2):
         part = given[int(stretch * size) : int((stretch + 1) * size)]
         least, most = min(part, key=_height), max(part, key=_height)
         kept += sorted({least, most})
-    return tuple(kept)
+    return _short(kept)
 
 
 def in_flight(spans: Iterable[tuple[float, float]]) -> Points:
@@ -48,18 +48,23 @@ def per_second(events: Iterable[tuple[float, int]], lasted_s: float) -> Points:
     heights = [0.0] * count
     for at, amount in events:
         heights[min(max(int(at / each), 0), count - 1)] += amount / each
-    return tuple(((place + 0.5) * each, height) for place, height in enumerate(heights))
+    return _short(((place + 0.5) * each, height) for place, height in enumerate(heights))
 
 
 def shares(ordered: Sequence[float]) -> Points:
     """(value, share of values that are not greater), from values in order of size."""
     count = len(ordered)
     ranks = range(count) if count <= _MOST else sorted({*_spread(count, _MOST), 0, count - 1})
-    return tuple((ordered[rank], (rank + 1) / count) for rank in ranks)
+    return _short((ordered[rank], (rank + 1) / count) for rank in ranks)
 
 
 def _spread(count: int, parts: int) -> Iterable[int]:
     return (part * (count - 1) // (parts - 1) for part in range(parts))
+
+
+def _short(points: Iterable[tuple[float, float]]) -> Points:
+    """Six digits: what nobody can see need not be kept."""
+    return tuple((float(f"{at:.6g}"), float(f"{height:.6g}")) for at, height in points)
 
 
 def _height(point: tuple[float, float]) -> float:

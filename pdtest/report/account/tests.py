@@ -58,7 +58,7 @@ def _test(run: Path, ended: TestEnded, own: Sequence[Event], events: Sequence[Ev
             "journeys": journeys[:_JOURNEYS],
             "journeys_left_out": max(len(journeys) - _JOURNEYS, 0),
             "marks": tuple(marks_of(meanwhile, begun)),
-            "pictures": tuple(_pictures(run, own)),
+            "pictures": (*_pictures(run, own), *_drawn(run, ended.test)),
             "replay": str(replay.relative_to(run)) if replay.is_file() else None,
         }
     )
@@ -114,3 +114,10 @@ def _pictures(run: Path, own: Sequence[Event]) -> Iterator[str]:
                 file = run / below if below else Path(picture)
                 if file.is_file():
                     yield str(file.relative_to(run)) if file.is_relative_to(run) else str(file)
+
+
+def _drawn(run: Path, test: str) -> Iterator[str]:
+    """The smallest history that breaks an invariant, where one did."""
+    file = run / "repro" / slug(test) / "timeline.png"
+    if file.is_file():
+        yield str(file.relative_to(run))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 NONE: Final = "–"  # noqa: RUF001 - a dash is what tables have there
@@ -12,6 +14,31 @@ _HOUR: Final = 3600
 #: From here on bytes are told in the next unit.
 _KIBI: Final = 1024
 _BYTES: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How several values of one unit are written so that they can be compared: ``unit`` is said once."""
+
+    factor: float
+    unit: str
+
+    @classmethod
+    def of(cls, values: Iterable[float | None], unit: str) -> Scale:
+        """The unit in which the greatest of them reads best."""
+        most = max((abs(value) for value in values if value is not None), default=0.0)
+        if unit == "1":
+            return cls(100.0, "%")
+        if unit == "s" and 0 < most < 1:
+            return cls(1e3, "ms") if most >= 1e-3 else cls(1e6, "µs")  # noqa: PLR2004 - a millisecond
+        if unit == "bytes":
+            power = min(int(math.log(most, _KIBI)) if most >= 1 else 0, len(_BYTES) - 1)
+            return cls(float(_KIBI) ** -power, _BYTES[power])
+        return cls(1.0, unit)
+
+    def __call__(self, value: float | None) -> str:
+        """Without the unit."""
+        return NONE if value is None else digits(value * self.factor)
 
 
 def amount(value: float | None, unit: str = "") -> str:

@@ -11,8 +11,9 @@ from pdtest.report.page.amount import digits
 
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 _DECADE: Final = (1.0, 2.0, 5.0)
-#: Decades from which on only their beginnings are written.
+#: Decades from which on only their beginnings are written, and up to which round steps are.
 _MANY: Final = 2.0
+_FEW: Final = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,8 @@ class Axis:
     def ticks(self, wanted: int = 4) -> tuple[Tick, ...]:
         """Round values, about as many as wanted."""
         scale, unit = self._scale()
-        values = [*(self._magnitudes() if self.log else self._round(wanted))]
+        few = not self.log or math.log10(self.high / self.low) < _FEW
+        values = [*(self._round(wanted) if few else self._magnitudes())]
         return tuple(
             Tick(share=self.share(value), text=f"{digits(round(value * scale, 9))}{unit}") for value in values
         )

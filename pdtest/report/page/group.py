@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pdtest.environment.compare import HEADLINE
 from pdtest.report.account.load import LoadShown
-from pdtest.report.page.amount import amount, duration
+from pdtest.report.page.amount import Scale, amount, duration
 
 #: Measures that are shown at once, before all others: what verdicts rest on, and what they need to be read.
 _FIRST: Final = (
@@ -36,11 +36,10 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A measure by target."""
+    """A measure by target, all in one ``scale``."""
 
     name: str
-    unit: str
-    better: str
+    scale: Scale
     cells: tuple[Cell, ...]
 
 
@@ -70,8 +69,8 @@ class Group:
 
     @property
     def title(self) -> str:
-        """What it is called: the label without target and number."""
-        return self.loads[0].label if len(self.loads) == 1 else _common([load.label for load in self.loads])
+        """The workload's name, or that of the first load."""
+        return str(self.loads[0].workload.get("name") or self.loads[0].label)
 
     @property
     def words(self) -> str:
@@ -85,7 +84,7 @@ class Group:
     def rows(self) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
         """Those to show at once, and the others. Measures that no run could take are among the others."""
         named = {measure.name: measure for load in self.loads for measure in load.measures}
-        rows = {name: self._row(name, one.unit, one.better) for name, one in named.items()}
+        rows = {name: self._row(name, one.unit) for name, one in named.items()}
         first = [
             rows[name]
             for name in _FIRST
@@ -93,13 +92,22 @@ class Group:
         ]
         return tuple(first), tuple(row for row in rows.values() if row not in first)
 
-    def _row(self, name: str, unit: str, better: str) -> Row:
-        return Row(
-            name=name,
-            unit=unit,
-            better=better,
-            cells=tuple(_cell(name, self.runs(target)) for target in self.targets),
-        )
+    def errors(self) -> tuple[tuple[str, int, int], ...]:
+        """What requests failed with, how many of them did, and in how many runs."""
+        found: dict[str, list[int]] = {}
+        for load in self.loads:
+            for error, count in load.errors.items():
+                found.setdefault(error, []).append(count)
+        return tuple((error, sum(counts), len(counts)) for error, counts in found.items())
+
+    @property
+    def requests(self) -> int:
+        """Of all runs."""
+        return sum(load.requests for load in self.loads)
+
+    def _row(self, name: str, unit: str) -> Row:
+        cells = tuple(_cell(name, self.runs(target)) for target in self.targets)
+        return Row(name=name, scale=Scale.of([cell.value for cell in cells], unit), cells=cells)
 
 
 def groups(loads: Iterable[LoadShown]) -> tuple[Group, ...]:
@@ -147,17 +155,7 @@ def _cell(name: str, runs: Sequence[LoadShown]) -> Cell:
     values = [one.value for one in taken if one.value is not None]
     if not values:
         return Cell(value=None, why=next((one.why for one in taken if one.why), "not measured"))
-    several = len(values) > 1
+    several = max(values) > min(values)
     return Cell(
         value=median(values), low=min(values) if several else None, high=max(values) if several else None
     )
-
-
-def _common(labels: Sequence[str]) -> str:
-    """What all begin with, up to a separator; the first label where they have nothing in common."""
-    first = min(labels)
-    last = max(labels)
-    length = next(
-        (place for place, letter in enumerate(first) if last[place : place + 1] != letter), len(first)
-    )
-    return first[:length].rstrip("-_. 0123456789") or labels[0]

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pdtest.errors import MissingExtra
 from pdtest.report.account import Account, read_account
 from pdtest.report.page import pictures
-from pdtest.report.page.amount import amount, counted, duration, moment
+from pdtest.report.page.amount import Scale, amount, counted, duration, moment
 from pdtest.report.page.group import groups
 from pdtest.report.page.pull_request import pull_request
 
@@ -49,7 +49,7 @@ def write_report(run: Path, html: Path | None = None) -> Written:
     )
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")
-    written.json.write_text(account.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    written.json.write_text(account.model_dump_json() + "\n", encoding="utf-8")
     written.markdown.write_text(pull_request(account), encoding="utf-8")
     return written
 
@@ -71,6 +71,7 @@ def page(account: Account, run: Path) -> str:
         groups=found,
         sweeps=tuple(pictures.sweeps(found)),
         pictures=pictures,
+        scale_of=Scale.of,
         inlined=lambda file: _inlined(run / file),
     )
     return text

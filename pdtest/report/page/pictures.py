@@ -219,7 +219,7 @@ def _sweep(own: Sequence[Group], driven: str, words: str) -> Iterator[Chart]:
             series,
             Axis.over([at for at, _ in flat]),
             Axis.over([to for _, to in flat], unit),
-            note=f"over {words}",
+            note=f"{unit}, over {words}" if unit not in {"s", "1"} else f"over {words}",
         )
 
 

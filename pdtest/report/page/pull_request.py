@@ -12,6 +12,8 @@ from pdtest.report.page.group import Group, groups
 
 #: Tests, and rows of a comparison, that are named; the page has all.
 _NAMED: Final = 10
+#: Workloads that are shown.
+_LOADS: Final = 2
 
 
 def pull_request(account: Account) -> str:
@@ -33,8 +35,12 @@ def _lines(account: Account) -> Iterator[str]:
     yield from _tests(account.pressing)
     for comparison in account.comparisons:
         yield from _comparison(comparison)
-    for group in groups(account.loads):
+    found = groups(account.loads)
+    for group in found[:_LOADS]:
         yield from _load(group)
+    if len(found) > _LOADS:
+        yield f"and {counted(len(found) - _LOADS, 'other workload')}, see the page"
+        yield ""
     yield from _rest(account)
 
 
@@ -96,7 +102,8 @@ def _load(group: Group) -> Iterator[str]:
     yield f"| | {' | '.join(group.targets)} |"
     yield f"|---{'|--:' * len(group.targets)}|"
     for row in group.rows()[0]:
-        yield f"| {row.name} | {' | '.join(amount(cell.value, row.unit) for cell in row.cells)} |"
+        name = f"{row.name}, {row.scale.unit}" if row.scale.unit else row.name
+        yield f"| {name} | {' | '.join(row.scale(cell.value) for cell in row.cells)} |"
     yield ""
 
 
