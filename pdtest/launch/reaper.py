@@ -90,7 +90,7 @@ def unmount(directory: str, report: Path) -> None:
 def reap(kin: Kin, report: Path) -> bool:
     """End all kin. False when some would not go, which only the kernel can cause."""
     _note(report, "the run ended without saying so (killed?); ending what it started")
-    asked: set[int] = set()
+    asked, killed = set[int](), set[int]()
 
     def ask(process: Kinsman) -> None:
         if process.pid not in asked:
@@ -100,7 +100,9 @@ def reap(kin: Kin, report: Path) -> bool:
             process.send(signal.SIGCONT)  # a stopped process takes no SIGTERM before it continues
 
     def kill(process: Kinsman) -> None:
-        _note(report, f"SIGKILL {process.pid}")
+        if process.pid not in killed:  # on a busy machine it takes a while to go
+            _note(report, f"SIGKILL {process.pid}")
+            killed.add(process.pid)
         process.send(signal.SIGKILL)
 
     return _until_quiet(kin, ask, GRACE_S) or _until_quiet(kin, kill, GIVE_UP_S)
