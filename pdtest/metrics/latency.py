@@ -38,8 +38,7 @@ def arrivals(exchange: Exchange) -> tuple[Arrival, ...]:
 
 def tokens_of(exchange: Exchange) -> int:
     """Tokens of the answer: as the server counts them, or as they were seen where it never said."""
-    seen = sum(piece.tokens for piece in exchange.pieces)
-    return seen if exchange.completion_tokens is None else exchange.completion_tokens
+    return exchange.tokens
 
 
 def ttft(exchange: Exchange, since: Since = Since.SCHEDULED) -> float | None:

@@ -54,6 +54,12 @@ class Exchange(Frozen):
         return self.error is None
 
     @property
+    def tokens(self) -> int:
+        """Of the answer: as the server counts them, or as they were seen where it never said."""
+        seen = sum(piece.tokens for piece in self.pieces)
+        return seen if self.completion_tokens is None else self.completion_tokens
+
+    @property
     def scheduled_s(self) -> float:
         """When a user would say that it was asked."""
         return self.sent_s if self.due_s is None else self.due_s

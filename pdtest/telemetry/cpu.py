@@ -18,8 +18,9 @@ NAME: Final = "cpu"
 class CpuMeter:
     """All processors together. Power is what the energy counters rose by since the last reading."""
 
-    def __init__(self, every_s: float, powercap: Path = ROOT) -> None:
+    def __init__(self, every_s: float, members: tuple[str, ...] = (), powercap: Path = ROOT) -> None:
         self.every_s = every_s
+        self._members = members
         self._powercap = powercap
         self._zones: Sequence[Zone] = ()
         self._energy: tuple[float, float] | None = None
@@ -34,7 +35,16 @@ class CpuMeter:
             given += ["power_w", "energy_j"]
         except LookupError as problem:
             missing = dict.fromkeys(("power_w", "energy_j"), str(problem))
-        return [Offer(name=NAME, kind="cpu", every_s=self.every_s, quantities=tuple(given), missing=missing)]
+        return [
+            Offer(
+                name=NAME,
+                kind="cpu",
+                members=self._members,
+                every_s=self.every_s,
+                quantities=tuple(given),
+                missing=missing,
+            )
+        ]
 
     def read(self) -> Mapping[str, Seen]:
         """Utilisation and power are those since the last reading."""

@@ -57,13 +57,11 @@ class _Work:
 
 
 def devices_of(monitors: Sequence[Monitor]) -> tuple[Monitor, ...]:
-    """Those whose energy counts: the chips that members run on, or this machine where there are none.
+    """Those whose energy counts: what members compute on.
 
-    A machine's processors serve chips of other loads too, so the two are never added.
+    Where that is chips, what processors and memory take beside them is not in it.
     """
-    powered = [monitor for monitor in monitors if has_power(monitor)]
-    chips = tuple(monitor for monitor in powered if monitor.kind != "cpu")
-    return chips or tuple(powered)
+    return tuple(monitor for monitor in monitors if monitor.members and has_power(monitor))
 
 
 def energy(monitor: Monitor, begin_s: float, end_s: float) -> Energy:
@@ -147,14 +145,21 @@ def _shared_out(
 
 
 def _work(exchanges: Iterable[Exchange], begin_s: float, end_s: float) -> _Work:
-    """Tokens that came within a span, prompts whose first token did, requests that were answered in it."""
+    """Of requests that were answered: tokens that came within a span, prompts whose first token did."""
     prompts = answers = requests = 0
-    for one in exchanges:
+    for one in (one for one in exchanges if one.ok):
         answers += sum(piece.tokens for piece in one.pieces if begin_s <= piece.at_s <= end_s)
         if one.pieces and begin_s <= one.pieces[0].at_s <= end_s:
             prompts += one.prompt_tokens
-        requests += one.ok and begin_s <= one.ended_s <= end_s
+        if begin_s <= one.ended_s <= end_s:
+            requests += 1
+            answers += _beside_seen(one)
     return _Work(prompt_tokens=prompts, answer_tokens=answers, requests=requests)
+
+
+def _beside_seen(one: Exchange) -> int:
+    """Tokens that the server counts and no event showed (less than 0: the other way): put to its end."""
+    return one.tokens - sum(piece.tokens for piece in one.pieces)
 
 
 def _of_phase(

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
@@ -25,7 +25,7 @@ from pdtest.telemetry.engine import EngineMeter
 from pdtest.telemetry.meter import ALL, Meter, Offer, Seen
 from pdtest.telemetry.nvidia import NvidiaMeter
 from pdtest.telemetry.records import Cost, Row, cost_line, offer_line, row_line
-from pdtest.telemetry.settings import Chip, Settings
+from pdtest.telemetry.settings import Blind, Chip, Settings
 
 #: How often what was read is written.
 _WRITE_S = 1.0
@@ -57,14 +57,14 @@ class Recorder:
         self._file = file
         self._clock = clock
         self._meters = meters_of(settings)
-        self._elsewhere = _elsewhere(settings)
+        self._blind = tuple(_unread(one, settings.every_s) for one in settings.blind)
         self._stopping = threading.Event()
         self._lines: deque[str] = deque()
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Find out what there is, and begin to read it."""
-        self._lines.extend(offer_line(offer) for offer in self._elsewhere)
+        self._lines.extend(offer_line(offer) for offer in self._blind)
         for meter in self._meters:
             offers = meter.open()
             self._lines.extend(map(offer_line, offers))
@@ -114,34 +114,30 @@ class Recorder:
 
 
 def meters_of(settings: Settings) -> Sequence[Meter]:
-    """A meter for each kind of chip on this machine, one for each engine, one for the machine."""
+    """A meter for each kind of chip, one for the processors, one for each engine."""
     meters: list[Meter] = []
-    if nvidia := _here(settings, "nvidia"):
+    if nvidia := _of_kind(settings, "nvidia"):
         meters.append(NvidiaMeter(nvidia, settings.every_s))
-    if ascend := _here(settings, "ascend"):
+    if ascend := _of_kind(settings, "ascend"):
         meters.append(AscendMeter(ascend, max(settings.every_s, settings.npu_smi_every_s)))
-    if settings.cpu:
-        meters.append(CpuMeter(settings.every_s))
+    meters.append(CpuMeter(settings.every_s, settings.on_cpu))
     every_s = max(settings.every_s, settings.engines_every_s)
     meters.extend(EngineMeter(engine, every_s) for engine in settings.engines)
     return meters
 
 
-def _here(settings: Settings, kind: str) -> list[Chip]:
-    return [chip for chip in settings.chips if chip.kind == kind and chip.elsewhere is None]
+def _of_kind(settings: Settings, kind: str) -> list[Chip]:
+    return [chip for chip in settings.chips if chip.kind == kind]
 
 
-def _elsewhere(settings: Settings) -> Iterable[Offer]:
-    for chip in settings.chips:
-        if chip.elsewhere is not None:
-            reason = f"it is in {chip.elsewhere}: chips are read on the machine that pdtest runs on"
-            yield Offer(
-                name=chip.name,
-                kind=chip.kind,
-                members=chip.members,
-                every_s=settings.every_s,
-                missing={ALL: reason},
-            )
+def _unread(blind: Blind, every_s: float) -> Offer:
+    return Offer(
+        name=blind.name,
+        kind=blind.kind,
+        members=blind.members,
+        every_s=every_s,
+        missing={ALL: blind.reason},
+    )
 
 
 def _listen(recorder: Recorder, pipe: int, parent: int) -> None:

@@ -12,20 +12,25 @@ Kind = Literal["nvidia", "ascend"]
 
 
 class Chip(Frozen):
-    """A chip of this machine, by the driver's number, and the members that run on it.
-
-    ``elsewhere``: the address of the machine that has it, where that is another one: it is named, not read.
-    """
+    """A chip of this machine, by the driver's number, and the members that run on it."""
 
     kind: Kind
     number: int
     members: tuple[str, ...] = ()
-    elsewhere: str | None = None
 
     @property
     def name(self) -> str:
-        """``nvidia0``; with its machine's address where that is another one."""
-        return f"{self.kind}{self.number}" + (f"-{self.elsewhere}" if self.elsewhere else "")
+        """``nvidia0``."""
+        return f"{self.kind}{self.number}"
+
+
+class Blind(Frozen):
+    """What members run on and cannot be looked at from here, under a name, and why."""
+
+    kind: Kind | Literal["cpu"]
+    name: str
+    members: tuple[str, ...]
+    reason: str
 
 
 class Engine(Frozen):
@@ -41,7 +46,8 @@ class Settings(Frozen):
 
     Engines have ``engines_every_s``, because answering /metrics costs the engine that is being measured
     (vLLM 0.32 writes 60 KB, some 10 ms in the process that also serves requests), and ``npu-smi`` has
-    ``npu_smi_every_s``, because it is a program that takes most of a second. ``cpu``: look at this machine.
+    ``npu_smi_every_s``, because it is a program that takes most of a second. ``on_cpu``: members that
+    compute on this machine's processors; these are looked at in any case.
     """
 
     every_s: float = Field(default=0.1, gt=0)
@@ -49,4 +55,5 @@ class Settings(Frozen):
     npu_smi_every_s: float = Field(default=1.0, gt=0)
     chips: tuple[Chip, ...] = ()
     engines: tuple[Engine, ...] = ()
-    cpu: bool = True
+    on_cpu: tuple[str, ...] = ()
+    blind: tuple[Blind, ...] = ()

@@ -162,9 +162,23 @@ def test_phases_on_one_device_cannot_be_told_apart() -> None:
     assert single["energy_prefill"].value is None
 
 
-def test_where_no_chip_is_the_machine_counts() -> None:
-    told = by_name(energy_measures([steady(150.0, name="cpu", kind="cpu", members=())], WORK, (0, 10), {}))
+def test_a_machine_counts_where_members_compute_on_its_processors() -> None:
+    machine = steady(150.0, name="cpu", kind="cpu", members=("prefill", "decode"))
+    told = by_name(energy_measures([machine], WORK, (0, 10), PHASES))
     assert told["power_mean"].value == pytest.approx(150.0)
+    assert told["energy_prefill"].value is None
+    idle = steady(150.0, name="cpu", kind="cpu", members=())
+    told = by_name(energy_measures([idle], WORK, (0, 10), PHASES))
+    assert told["power_mean"].value is None, "it is where the client runs"
+
+
+def test_tokens_are_those_that_the_server_counts() -> None:
+    one = exchange(0, 0.0, 4.0, tokens=[1.0, 2.0]).model_copy(update={"completion_tokens": 5})
+    told = by_name(energy_measures(PREFILL_AND_DECODE, [one], (0.0, 10.0), PHASES))
+    assert told["energy_per_token"].samples == 5
+    broken = exchange(1, 0.0, 4.0, tokens=[1.0, 2.0], error="reset")
+    told = by_name(energy_measures(PREFILL_AND_DECODE, [one, broken], (0.0, 10.0), PHASES))
+    assert told["energy_per_token"].samples == 5, "an answer that broke off served nobody"
 
 
 def test_a_shared_card_counts_once() -> None:

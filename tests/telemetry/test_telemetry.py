@@ -14,7 +14,7 @@ import pytest
 from pdtest.results import Monitor
 from pdtest.telemetry.energy import energy_measures
 from pdtest.telemetry.records import FILE
-from pdtest.telemetry.settings import Chip, Engine, Settings
+from pdtest.telemetry.settings import Blind, Chip, Engine, Settings
 from pdtest.telemetry.telemetry import Telemetry, TelemetryFailed, telemetry
 
 DEADLINE_S = 30.0
@@ -69,19 +69,18 @@ def test_what_is_not_there_is_named_with_its_reason(tmp_path: Path, monkeypatch:
     chips = (
         Chip(kind="nvidia", number=97, members=("prefill",)),
         Chip(kind="ascend", number=0, members=("decode",)),
-        Chip(kind="ascend", number=0, members=("far",), elsewhere="10.9.8.7"),
     )
+    blind = (Blind(kind="nvidia", name="devices-of-far", members=("far",), reason="it is on 10.9.8.7"),)
     engines = (Engine(member="decode", url="http://127.0.0.1:1"),)
-    with telemetry(
-        Settings(every_s=0.05, engines_every_s=0.05, chips=chips, engines=engines), directory=tmp_path
-    ) as watch:
+    settings = Settings(every_s=0.05, engines_every_s=0.05, chips=chips, engines=engines, blind=blind)
+    with telemetry(settings, directory=tmp_path) as watch:
         begun_s = time.monotonic()
         until(lambda: "refused" in named(watch, begun_s)["decode"].missing["*"], "the engine is not named")
         monitors = named(watch, begun_s)
-    assert set(monitors) == {"nvidia97", "ascend0", "ascend0-10.9.8.7", "cpu", "decode"}
+    assert set(monitors) == {"nvidia97", "ascend0", "devices-of-far", "cpu", "decode"}
     assert "NVML" in monitors["nvidia97"].missing["*"]
     assert "npu-smi" in monitors["ascend0"].missing["*"]
-    assert "10.9.8.7" in monitors["ascend0-10.9.8.7"].missing["*"]
+    assert monitors["devices-of-far"].missing == {"*": "it is on 10.9.8.7"}
     measures = energy_measures(tuple(monitors.values()), (), (0.0, 0.1), {})
     assert {measure.value for measure in measures} == {None}
 
