@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pdtest.cli import env, model, mutants, report
+from pdtest.cli import baseline, compare, env, model, mutants, report, standing
 from pdtest.cli.terminal import Guarded
 
 app = typer.Typer(
@@ -22,10 +22,17 @@ app = typer.Typer(
         "Tests are run by pytest: [bold]pytest --env NAME[/], [bold]pytest -m gpu[/]."
     ),
 )
+app.command("up")(standing.up)
+app.command("down")(standing.down)
+app.command("restart")(standing.restart)
+app.command("ps")(standing.ps)
+app.command("logs")(standing.logs)
 app.add_typer(env.app, name="env")
 app.add_typer(model.app, name="model")
 app.add_typer(mutants.app, name="mutants")
+app.add_typer(baseline.app, name="baseline")
 app.command("report")(report.report)
+app.command("compare")(compare.compare_runs)
 
 
 def _show_version(wanted: bool) -> None:
@@ -44,6 +51,8 @@ def main(
 ) -> None:
     """Integration tests for LLM serving with disaggregated prefill and decode.
 
+    [bold]pdtest up NAME[/]             start members and leave them running; down, ps, logs, restart
+
     [bold]pdtest env list[/]            which environments there are
 
     [bold]pdtest env check[/]           is anything wrong in them
@@ -53,6 +62,10 @@ def main(
     [bold]pdtest mutants run[/]        which suite notices which planted bug
 
     [bold]pdtest report RUN[/]          a page of everything that a run has left
+
+    [bold]pdtest compare RUN RUN[/]     whether the second one is slower, or it is noise
+
+    [bold]pdtest baseline set NAME RUN[/]  what later runs are held against
 
     [bold]pdtest model make DIR[/]      a small random model to test with
     """

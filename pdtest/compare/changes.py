@@ -29,16 +29,23 @@ def changes(old: Sequence[Result], new: Sequence[Result], settings: Compare) -> 
         raise MissingExtra("numpy", "compare", "comparing runs") from error
 
     seen = [*_seen(old, new, settings)]
-    family = [change for change in seen if change.judged and change.difference is not None]
+    judged = [change for change in seen if change.judged and change.difference is not None]
+    # Where all values are the same, nothing can be found whatever the labels: no false alarm to pay for
+    # (R. E. Tarone, Biometrics 46, 1990).
+    family = [change for change in judged if len({*change.old, *change.new}) > 1]
     worse = correct([change.p_worse or 0.0 for change in family])
     better = correct([change.p_better or 0.0 for change in family])
+    corrected = {
+        change.measure: change.model_copy(update={"p_worse": p_worse, "p_better": p_better})
+        for change, p_worse, p_better in zip(family, worse, better, strict=True)
+    }
     ruled = {
         change.measure: _ruled(
-            change.model_copy(update={"p_worse": p_worse, "p_better": p_better}),
+            corrected.get(change.measure, change),
             settings.alpha,
-            clearest=smallest_chance(len(change.old), len(change.new)) * len(family),
+            clearest=smallest_chance(len(change.old), len(change.new)) * max(len(family), 1),
         )
-        for change, p_worse, p_better in zip(family, worse, better, strict=True)
+        for change in judged
     }
     return tuple(sorted((ruled.get(change.measure, change) for change in seen), key=_rank))
 
@@ -93,13 +100,15 @@ def _weighed(change: Change) -> Change:
 
     evidence = weigh(change.old, change.new)
     base = abs(change.old_middle or 0.0)
+    # One value a side has no noise in it to tell.
+    between = evidence.interval if min(len(change.old), len(change.new)) > 1 else None
     rising = _sign(change) > 0
     return change.model_copy(
         update={
             "difference": evidence.shift,
-            "interval": evidence.interval,
+            "interval": between,
             "relative": evidence.shift / base if base else None,
-            "relative_interval": tuple(end / base for end in evidence.interval) if base else None,
+            "relative_interval": tuple(end / base for end in between) if between and base else None,
             "p_worse": evidence.higher if rising else evidence.lower,
             "p_better": evidence.lower if rising else evidence.higher,
         }
@@ -110,7 +119,7 @@ def _ruled(change: Change, alpha: float, *, clearest: float) -> Change:
     """With its verdict. ``clearest``: the corrected p-value of the clearest outcome so few runs can have."""
     limit, worse = allowed(change), worse_by(change)
     p_worse, p_better = change.p_worse or 0.0, change.p_better or 0.0
-    worst = max(_sign(change) * end for end in change.interval or ())
+    worst = max((_sign(change) * end for end in change.interval or ()), default=0.0)
     if p_worse <= alpha and worse > limit:
         verdict, why = Verdict.FAIL, f"{_amount(change, worse)} worse, p {p_worse:.2g}"
     elif p_better <= alpha and -worse > limit:

@@ -31,11 +31,11 @@ class Change(Frozen):
 
     ``old`` and ``new``: its value in each run. ``old_middle``, ``new_middle``: medians. ``difference``:
     the median of all differences of a new run and an old one, in the measure's unit; ``interval`` holds
-    the true one in 90 of 100 comparisons (bootstrap). ``relative``, ``relative_interval``: the same
-    as shares of the old median; None where that is 0. ``verdict``: None where it is only shown.
-    ``p_worse``, ``p_better``: chances of such ranks, or clearer ones, by noise alone, corrected for the
-    number of measures where it is ``judged``. ``tolerance``: a share of the old median; ``floor``: in the
-    measure's unit. ``why``: one line.
+    the true one in 90 of 100 comparisons (bootstrap), None with one run a side. ``relative``,
+    ``relative_interval``: the same as shares of the old median; None where that is 0. ``verdict``: None
+    where it is only shown. ``p_worse``, ``p_better``: chances of such ranks, or clearer ones, by noise
+    alone, corrected for the number of measures where it is ``judged``. ``tolerance``: a share of the old
+    median; ``floor``: in the measure's unit. ``why``: one line.
     """
 
     measure: str

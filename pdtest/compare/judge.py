@@ -76,6 +76,11 @@ def _conclude(sides: tuple[Side, Side], changed: Sequence[Change], *, different:
     if not ruled:
         return Verdict.INCONCLUSIVE, "no measure that is judged was measured"
     verdict = of_all(change.verdict for change in ruled if change.verdict is not None)
-    named = [change.measure for change in ruled if change.verdict is verdict]
-    held = f"{counted(len(ruled), 'measure')} held"
-    return verdict, held if verdict is Verdict.PASS else ", ".join(named)
+    decisive = [change for change in ruled if change.verdict is verdict]
+    if verdict is Verdict.PASS:
+        return verdict, f"{counted(len(ruled), 'measure')} held"
+    reasons = {change.why for change in decisive}
+    # Too few runs are so for all: said once.
+    return verdict, reasons.pop() if len(reasons) == 1 < len(decisive) else ", ".join(
+        change.measure for change in decisive
+    )

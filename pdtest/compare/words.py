@@ -8,27 +8,30 @@ from typing import Final
 #: From the greatest: the first that a value reaches is taken.
 _SECONDS: Final = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
 _BYTES: Final = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
+#: Below it a decimal is shown, which it would round up to 10.0.
+_TENTH: Final = 0.0995
 _SCALES: Final[Mapping[str, tuple[tuple[float, str], ...]]] = {"s": _SECONDS, "bytes": _BYTES}
 
 
 def quantity(value: float, unit: str) -> str:
     """Three digits and the unit: ``12.3 ms``, ``98.5 %`` for shares, ``1.25 J/token``."""
     if unit == "1":
-        return percent(value)
+        return f"{100 * value:.1f} %"
     scales = _SCALES.get(unit, ((1.0, unit),))
     scale, name = next((one for one in scales if abs(value) >= one[0]), scales[-1])
     return f"{digits(value / scale)} {name}"
 
 
 def percent(share: float) -> str:
-    """``12 %``; with a decimal below 10 %."""
-    places = 0 if abs(share) >= 0.0995 and abs(share) != 1 else 1  # noqa: PLR2004 - 9.95 % is shown as 10
-    return f"{100 * share:.{places}f} %"
+    """A change: ``12 %``, with a decimal below 10 %."""
+    text = f"{100 * share:.{1 if abs(share) < _TENTH else 0}f} %"
+    return text.removeprefix("-") if text == "-0.0 %" else text
 
 
 def signed(share: float) -> str:
     """``+12 %``, ``-3.1 %``."""
-    return f"{'+' if share >= 0 else ''}{percent(share)}"
+    text = percent(share)
+    return text if text.startswith("-") else f"+{text}"
 
 
 def digits(value: float) -> str:
