@@ -13,6 +13,17 @@ from pdtest.environment.catalogue import Catalogue, default_directories
 Root = Annotated[
     Path, typer.Option("--rootdir", metavar="DIR", help="The project, which may have environments/.")
 ]
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--pdtest-dir", metavar="DIR", help="Where runs and standing clusters are kept; default: .pdtest."
+    ),
+]
+
+
+def home_of(rootdir: Path, given: Path | None) -> Path:
+    """Where pytest keeps it, too."""
+    return given.resolve() if given else rootdir.resolve() / ".pdtest"
 
 
 def catalogue_of(rootdir: Path) -> Catalogue:

@@ -16,6 +16,7 @@ from pdtest.cluster import installed as program
 from pdtest.cluster.installed import importable, installed
 from pdtest.cluster.machine import NODES, devices, is_here
 from pdtest.environment.schema import DeviceKind, Environment, Needed
+from pdtest.errors import PdtestError
 from pdtest.launch.registry import launchers
 from pdtest.services.programs import find_program
 
@@ -27,6 +28,21 @@ Found = tuple[str, str] | None
 
 #: Chips in the words of those who have them.
 _CHIPS: Final[Mapping[DeviceKind, str]] = {DeviceKind.CUDA: "GPU", DeviceKind.ASCEND: "NPU"}
+
+
+class Unschedulable(PdtestError):
+    """The environment cannot run on this machine."""
+
+    title = "unschedulable"
+
+    def __init__(self, environment: str, reasons: Sequence[str]) -> None:
+        self.environment = environment
+        self.reasons = tuple(reasons)
+        super().__init__(
+            f"environment '{environment}' cannot run on this machine",
+            seen="\n".join(reasons),
+            next_step="install what is missing, deselect it, or pass --allow-unschedulable",
+        )
 
 
 def unmet(environment: Environment) -> tuple[str, ...]:

@@ -86,7 +86,9 @@ class KeptCluster(Cluster):
     `stop` without names leaves: the members go on. `end` ends them, and the keeper.
     """
 
-    def __init__(self, environment: Environment, directory: Path, *, journal: Journal, holder: str) -> None:
+    def __init__(
+        self, environment: Environment, directory: Path, *, journal: Journal, holder: str
+    ) -> None:
         """Connects to the keeper in ``directory``; ``holder`` is how others are told who uses it.
 
         Raises KeeperGone where there is none.

@@ -45,21 +45,6 @@ class HistoryViolated(PdtestError):
         )
 
 
-class Unschedulable(PdtestError):
-    """The environment cannot run on this machine."""
-
-    title = "unschedulable"
-
-    def __init__(self, environment: str, reasons: Sequence[str]) -> None:
-        self.environment = environment
-        self.reasons = tuple(reasons)
-        super().__init__(
-            f"environment '{environment}' cannot run on this machine",
-            seen="\n".join(reasons),
-            next_step="install what is missing, deselect it, or pass --allow-unschedulable",
-        )
-
-
 class ClusterUnavailable(PdtestError):
     """The environment failed to start earlier in this run; the first error says why."""
 

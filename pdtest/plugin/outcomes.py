@@ -11,13 +11,14 @@ from _pytest._io import TerminalWriter
 from _pytest.terminal import TerminalReporter
 
 from pdtest.cluster.incident import MemberIncident
+from pdtest.cluster.requirements import Unschedulable
 from pdtest.errors import PdtestError
 from pdtest.events.fault import Recovered
 from pdtest.faults.fault import Unverified
 from pdtest.kills.table import Outcome
 from pdtest.oracle.errors import Inconclusive
 from pdtest.plugin.attached import Survey
-from pdtest.plugin.errors import HistoryViolated, UnexpectedLogErrors, Unschedulable
+from pdtest.plugin.errors import HistoryViolated, UnexpectedLogErrors
 from pdtest.plugin.marks import SPARED
 from pdtest.plugin.selection import Selection
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,8 @@ from pdtest.client.answer import Answer
 from pdtest.client.request import Request
 from pdtest.cluster.cluster import Cluster
 from pdtest.cluster.health import unwell
+from pdtest.cluster.model import with_model
+from pdtest.cluster.requirements import Unschedulable
 from pdtest.environment.loading import dump_resolved
 from pdtest.environment.schema import Environment, ReferenceKind
 from pdtest.errors import PdtestError
@@ -21,13 +22,12 @@ from pdtest.events.fault import Recovered
 from pdtest.events.record import Event
 from pdtest.history import History, check, smallest
 from pdtest.launch.registry import launchers
-from pdtest.models import embedded, tiny
 from pdtest.oracle.gallery import Gallery
 from pdtest.oracle.verdict import Verdict
 from pdtest.plugin.attached import Survey
 from pdtest.plugin.clusters import cluster_for, leave
 from pdtest.plugin.directories import directory_of, home, new_id, point_latest
-from pdtest.plugin.errors import ClusterUnavailable, HistoryViolated, Unschedulable
+from pdtest.plugin.errors import ClusterUnavailable, HistoryViolated
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.recording import Recording
 from pdtest.plugin.selection import Selection
@@ -41,9 +41,6 @@ from pdtest.services.registry import services
 
 #: Gives the requests whose colocated answers an environment's tests will need.
 Wanted = Callable[[Environment], Iterable[Request]]
-
-#: By `model.make`.
-_MAKERS: Mapping[str, Callable[[Path], Path]] = {"tiny": tiny.ensure, "embedded": embedded.ensure}
 
 
 class Run:
@@ -177,7 +174,7 @@ class Run:
             self.journal.close()
 
     def _start(self, environment: Environment, wanted: Wanted) -> Cluster:
-        survey = self._survey(_with_model(environment, self.config.rootpath))
+        survey = self._survey(with_model(environment, self.config.rootpath))
         environment = survey.environment
         directory = self.directory / environment.name
         directory.mkdir(exist_ok=self.worker is not None)
@@ -220,16 +217,3 @@ class Run:
             return
         with start_up(self.config, cluster, f"starting {environment.name}") as watch:
             cluster.start(watch=watch)
-
-
-def _with_model(environment: Environment, rootdir: Path) -> Environment:
-    """The environment with its model's path absolute, the model made if it says so and is absent."""
-    if environment.only_stores:
-        return environment
-    model = environment.model
-    path = Path(model.path) if Path(model.path).is_absolute() else rootdir / model.path
-    if model.make is not None:
-        _MAKERS[model.make](path)
-    if not path.is_dir():
-        return environment
-    return environment.model_copy(update={"model": model.model_copy(update={"path": str(path)})})
