@@ -10,6 +10,7 @@ from _pytest.terminal import TerminalReporter
 
 from pdtest.cluster.incident import MemberIncident, died_later
 from pdtest.plugin import outcomes
+from pdtest.plugin.baseline import baseline
 from pdtest.plugin.chronicle import Chronicle
 from pdtest.plugin.client_load import client_load
 from pdtest.plugin.disruption import drill, inflict, renewed
@@ -52,6 +53,7 @@ from pdtest.report.failure import Failure
 
 __all__ = [
     "asked",
+    "baseline",
     "bounds",
     "client_load",
     "cluster",

@@ -84,6 +84,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="how long to wait for a standing cluster that somebody uses; 0: fail at once (default: 600)",
     )
     group.addoption(
+        "--baseline",
+        metavar="NAME|save[:NAME]",
+        help="hold what suites/performance measures against the baseline NAME, or keep it as one (save: as "
+        "'default'); 'pdtest baseline list' shows what there is",
+    )
+    group.addoption(
         "--pdtest-seed",
         metavar="SEED",
         help="seed of all prompts, to repeat a run; default: a new one, shown in the header",
