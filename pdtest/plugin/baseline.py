@@ -28,8 +28,8 @@ def baseline(request: pytest.FixtureRequest, loads: Loads) -> Against:
     """Holds the runs of a load against those that ``--baseline NAME`` names, and gives findings to rule on.
 
     Use it as ``rule("no worse than the baseline", baseline(loads.runs()))``. Prints the table and writes
-    comparison-<load>.json into the run's directory. With ``--baseline save[:NAME]`` the runs are kept instead, for
-    later. Skips without the option. What is tolerated is said by the environment's `compare`.
+    comparison-<load>.json into the run's directory. With ``--baseline save[:NAME]`` the runs are kept
+    instead, for later. Skips without the option. What is tolerated is said by the environment's `compare`.
     """
     asked = request.config.getoption("baseline")
     if not asked:
