@@ -57,6 +57,7 @@ class FarHost:
         self._conversation: Conversation | None = None
         self._greeting: Mapping[str, Any] = {}
         self._processes: dict[str, FarProcess] = {}
+        self._ended_already: dict[int, int] = {}
         self._logs: dict[tuple[str, str], Path] = {}
         self._ports: list[tuple[int, str]] = []
         self._devices: list[tuple[str, tuple[int, ...], str]] = []
@@ -154,7 +155,10 @@ class FarHost:
             )
         except Declined as error:
             raise self._refusals.launch(error, command.argv[0], script) from None
-        process = self._processes[name] = FarProcess(self, name, int(answer["pid"]), log)
+        pid = int(answer["pid"])
+        process = self._processes[name] = FarProcess(self, name, pid, log)
+        if pid in self._ended_already:
+            process.ended(self._ended_already.pop(pid))
         return process
 
     async def end(self, member: str, grace_s: float) -> None:
@@ -193,8 +197,12 @@ class FarHost:
         member = str(message["member"])
         if message["event"] == "log":
             append(self._logs[member, message["file"]], base64.b64decode(message["data"]))
-        elif (process := self._processes.get(member)) is not None and process.far_pid == message["pid"]:
+            return
+        process, pid = self._processes.get(member), int(message["pid"])
+        if process is not None and process.far_pid == pid:
             process.ended(int(message["returncode"]))
+        else:  # its end arrived together with the answer that it was launched
+            self._ended_already[pid] = int(message["returncode"])
 
     def _lose(self, reason: str) -> None:
         for process in self._processes.values():

@@ -69,14 +69,16 @@ async def _serve(settings: dict[str, Any], premises: Premises, net: Net, claims:
     ports = settings["ports"]
     span = (ports[0], ports[1] + 1) if ports else None
     supervisor = Supervisor(Wire(), premises, net, claims, PortClaims(claims, span), settings["owner"])
-    in_order = await supervisor.serve(settings["silence_s"])
-    if in_order:
-        premises.remove()
-        net.fold()
-    else:
+    farewell = await supervisor.serve(settings["silence_s"])
+    if farewell is None or supervisor.busy:
         net.catch()
+    else:
+        net.fold()
     claims.release_all()
-    os._exit(0 if in_order else 1)  # a thread waits for input that will never come
+    if farewell is not None:
+        premises.remove()
+        await supervisor.bid(farewell)
+    os._exit(0 if farewell is not None else 1)  # a thread waits for input that will never come
 
 
 class Supervisor:
@@ -108,18 +110,26 @@ class Supervisor:
             "put": self._put,
         }
 
-    async def serve(self, silence_s: float) -> bool:
-        """True when the run said bye, False when it is gone."""
+    async def serve(self, silence_s: float) -> int | None:
+        """The number under which the run said bye; None when it is gone."""
         self._run(self._pass_on_logs())
         while True:
             message = await _within(self._wire.receive(), silence_s)
             if message is None:
-                return False
+                return None
             if message["do"] == "bye":
-                self._wire.send({"id": message["id"], "ok": {}})
-                await self._wire.flushed()
-                return True
+                return int(message["id"])
             self._run(self._answer(message))
+
+    @property
+    def busy(self) -> bool:
+        """Members, or what they started, still run."""
+        return any(session.scan() for session in self._sessions.values())
+
+    async def bid(self, farewell: int) -> None:
+        """Answer the goodbye, as the last thing of all."""
+        self._wire.send({"id": farewell, "ok": {}})
+        await self._wire.flushed()
 
     def _run(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
