@@ -90,6 +90,7 @@ class Performance(Strict):
         default=(1, 2, 4, 8), description="of a closed loop"
     )
     per_user: int = Field(default=4, gt=0, description="requests of each user of a closed loop")
+    users_per_engine: int = Field(default=4, gt=0, description="of a closed loop, where engines are counted")
     collapse: float = Field(
         default=0.7,
         gt=0,
@@ -97,6 +98,12 @@ class Performance(Strict):
         description="with more at once, throughput is never below this share of the best with fewer",
     )
     rates: Rates = Rates()
+    cross_check: float = Field(
+        default=0.3, gt=0, description="share by which vllm bench serve may see another throughput than we do"
+    )
+    tokenizer: str | None = Field(
+        default=None, description="directory, for vllm bench serve; default: model.path"
+    )
     device_hour_cost: float | None = Field(
         default=None, gt=0, description="price of a device for an hour, for cost_per_million_tokens"
     )

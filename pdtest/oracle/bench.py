@@ -61,7 +61,7 @@ class Bench:
         Raises ImpossibleLoad, LoadBroken and MissingExtra.
         """
         label = self._label(name, side, repeat)
-        plan = self._plan(workload, label)
+        plan = self.plan(workload, label)
         self._warm_up(plan, side, processes)
         before = self.read(side.engines)
         recorded = drive(replace(plan, warm_up=()), side.ways, processes=processes, timeout_s=self._timeout_s)
@@ -106,7 +106,8 @@ class Bench:
             number += 1
         return label
 
-    def _plan(self, workload: Workload, label: str) -> LoadPlan:
+    def plan(self, workload: Workload, label: str) -> LoadPlan:
+        """The requests of a load, with contents that are nobody else's. Raises ImpossibleLoad."""
         environment = self.cluster.environment
         return lay_out(
             workload,

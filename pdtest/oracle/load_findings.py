@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from itertools import pairwise
+from typing import Any, Final
 
 from pdtest.environment.performance import Limit, Limits
 from pdtest.environment.schema import Thresholds
-from pdtest.oracle.sweep import RateSweep
+from pdtest.oracle.sweep import RateSweep, throughput
 from pdtest.oracle.verdict import Finding, Ruling
 from pdtest.results import Measure, Result
 
@@ -22,13 +23,18 @@ TRANSFER: Final = "kv_transfer_success_rate"
 OF_SEVERAL: Final = frozenset({"knee_requests_per_s", "scaling_efficiency"})
 
 
-def limits_of(thresholds: Thresholds, *, apart: bool) -> Limits:
-    """Those of the environment, and what is asked of every load. ``apart``: KV must move, too."""
+def served(thresholds: Thresholds, *, apart: bool) -> Limits:
+    """What is asked of every load: answers, and, where prefill and decode are ``apart``, that KV moves."""
     limits = {"success_rate": Limit(at_least=thresholds.client.success_rate)}
     if apart:
         limits[TRANSFER] = Limit(at_least=thresholds.client.kv_transfer_rate)
+    return limits
+
+
+def limits_of(thresholds: Thresholds, *, apart: bool) -> Limits:
+    """The same, and what the environment asks of its workload."""
     own = {name: limit for name, limit in thresholds.performance.items() if name not in OF_SEVERAL}
-    return limits | own
+    return served(thresholds, apart=apart) | own
 
 
 def load_findings(results: Sequence[Result], limits: Mapping[str, Limit]) -> list[Finding]:
@@ -93,16 +99,17 @@ def _shown(values: Sequence[float], unit: str) -> str:
 
 
 def sweep_findings(
-    steps: Sequence[tuple[float, Sequence[Result]]], collapse: float, *, of: str
+    steps: Sequence[tuple[float, Sequence[Result]]], limits: Limits, collapse: float, *, of: str
 ) -> Iterator[Finding]:
     """With more at once, a service is not slower than with fewer, by more than ``collapse`` allows.
 
-    ``steps``: how many were at once, and the runs. ``of``: what they are, for people.
+    ``steps``: how many were at once, and the runs, of which each keeps to ``limits``. ``of``: what they
+    are, for people.
     """
     best: tuple[float, float] | None = None
     for size, results in steps:
-        yield from load_findings(results, {"success_rate": Limit(at_least=1.0)})
-        values = [_throughput(result) for result in results if result.client.valid]
+        yield from load_findings(results, limits)
+        values = [throughput(result) for result in results if result.client.valid]
         if not values:
             continue
         now = statistics.median(values)
@@ -115,11 +122,6 @@ def sweep_findings(
             ruling=Ruling.PASS if good else Ruling.FAIL,
             text=text if good else f"{text}: below {collapse:.0%} of that, it collapses",
         )
-
-
-def _throughput(result: Result) -> float:
-    measure = result.measure("output_tokens_per_s")
-    return measure.value or 0.0 if measure is not None else 0.0
 
 
 def knee_findings(sweep: RateSweep, limit: Limit | None) -> list[Finding]:
@@ -146,3 +148,58 @@ def knee_findings(sweep: RateSweep, limit: Limit | None) -> list[Finding]:
         return [*found, Finding(check="knee", ruling=Ruling.INCONCLUSIVE, text=f"{text}; {limit} is wanted")]
     ruling = Ruling.PASS if good else Ruling.FAIL
     return [*found, Finding(check="knee", ruling=ruling, text=f"{text}; {limit} is wanted")]
+
+
+def scaling_findings(
+    results: Sequence[Result], limits: Limits, efficiency: float | None, limit: Limit | None
+) -> list[Finding]:
+    """Each part keeps to ``limits``, each larger one serves more, and the efficiency is within ``limit``."""
+    found = [finding for result in results for finding in load_findings([result], limits)]
+    valid = [result for result in results if result.client.valid]
+    for fewer, more in pairwise(valid):
+        text = f"{more.target} serves {throughput(more):.4g} tokens/s, {fewer.target} {throughput(fewer):.4g}"
+        good = throughput(more) > throughput(fewer)
+        found.append(Finding(check="scaling", ruling=Ruling.PASS if good else Ruling.FAIL, text=text))
+    if limit is not None and efficiency is not None:
+        text = f"{efficiency:.2f}, {limit} is wanted"
+        ruling = Ruling.PASS if limit.allows(efficiency) else Ruling.FAIL
+        found.append(Finding(check="scaling_efficiency", ruling=ruling, text=text))
+    return found
+
+
+def cross_check_findings(ours: Result, theirs: Mapping[str, Any], share: float) -> list[Finding]:
+    """Two clients put the same load on the same service: they must see the same, within ``share``.
+
+    ``theirs`` is what ``vllm bench serve`` wrote.
+    """
+    asked = load_findings([ours], {"success_rate": Limit(at_least=1.0)})
+    count = ours.measure("requests")
+    wanted = count.value if count is not None else None
+    answered = Finding(
+        check="vllm bench serve",
+        ruling=Ruling.PASS if theirs["completed"] == wanted else Ruling.FAIL,
+        text=f"{theirs['completed']} of {wanted:g} requests were answered to it",
+    )
+    return [*asked, answered, *_alike(ours, theirs, share)]
+
+
+#: Of both clients: our measure, their key, and what theirs are multiplied by.
+_BOTH: Final = (
+    ("output_tokens_per_s", "output_throughput", 1.0),
+    ("tpot_mean", "mean_tpot_ms", 1e-3),
+)
+
+
+def _alike(ours: Result, theirs: Mapping[str, Any], share: float) -> Iterator[Finding]:
+    for name, key, factor in _BOTH:
+        measure = ours.measure(name)
+        if measure is None or not measure.value:
+            yield Finding(check=name, ruling=Ruling.INCONCLUSIVE, text="our client did not measure it")
+            continue
+        ratio = theirs[key] * factor / measure.value
+        text = (
+            f"{measure.value:.4g} {measure.unit} by our client, {theirs[key] * factor:.4g} by vllm bench "
+            f"serve: {ratio:.2f}, within {share:.0%} of 1 is wanted"
+        )
+        good = abs(ratio - 1) <= share
+        yield Finding(check=name, ruling=Ruling.PASS if good else Ruling.FAIL, text=text)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
+from typing import Final
 
 from pdtest.environment.arrivals import Closed, Poisson
+from pdtest.environment.distributions import Fixed
 from pdtest.environment.performance import Performance, Slo
 from pdtest.environment.workload import Workload
+from pdtest.load.lengths import lengths_of
 from pdtest.metrics.goodput import is_good
 from pdtest.metrics.knee import Knee, Step, knee, next_rate
 from pdtest.results import Exchange, Result
 
 #: So many requests at least make a step of a sweep of rates.
-_LEAST = 20
+_LEAST: Final = 20
+#: So many lengths tell a distribution's mean.
+_MANY: Final = 1000
 
 
 def batch_of(workload: Workload, size: int) -> Workload:
@@ -32,6 +38,17 @@ def rate_of(workload: Workload, rate: float, step_s: float) -> Workload:
     requests = max(round(rate * step_s), _LEAST)
     changes = {"arrivals": Poisson(pattern="poisson", rate=rate), "requests": requests, "duration_s": None}
     return workload.model_copy(update=changes)
+
+
+def even(workload: Workload) -> Workload:
+    """Prompts and answers of one length each: the middle of what ``workload`` has."""
+    lengths = {
+        "prompt": round(statistics.fmean(lengths_of(workload.prompt, _MANY, seed=workload.seed))),
+        "answer": round(statistics.fmean(lengths_of(workload.answer, _MANY, seed=workload.seed))),
+    }
+    return workload.model_copy(
+        update={part: Fixed(shape="fixed", tokens=tokens) for part, tokens in lengths.items()}
+    )
 
 
 def _closed(workload: Workload, users: int, requests: int) -> Workload:
@@ -92,3 +109,21 @@ def sizes(prefills: int, decodes: int) -> Iterator[tuple[int, int]]:
         yield prefills // unit * times, decodes // unit * times
         times *= 2
     yield prefills, decodes
+
+
+def scaling_efficiency(steps: Sequence[tuple[int, Result]]) -> float | None:
+    """Tokens per second and engine of the last step over those of the first; None where a step has none.
+
+    ``steps``: the number of engines, and what a load on them came to, the fewest first.
+    """
+    each = [(throughput(result), engines) for engines, result in steps if result.client.valid]
+    if len(each) < len(steps) or not steps or not each[0][0]:
+        return None
+    (first, few), (last, many) = each[0], each[-1]
+    return (last / many) / (first / few)
+
+
+def throughput(result: Result) -> float:
+    """Output tokens per second of a load; 0.0 where nothing was answered."""
+    measure = result.measure("output_tokens_per_s")
+    return (measure.value or 0.0) if measure is not None else 0.0

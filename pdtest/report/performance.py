@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -108,6 +108,23 @@ def knee_line(found: Knee) -> str:
     if found.broke is None:
         return f"it holds {found.rate:.3g} requests/s, and no more was tried"
     return f"knee: it holds {found.rate:.3g} requests/s, and does not hold {found.broke:.3g}"
+
+
+def cross_check(ours: Result, theirs: Mapping[str, Any]) -> str:
+    """What two clients saw of the same load; times from when requests were sent."""
+    shown = _table("the same load by", "pdtest", "vllm bench serve")
+    rows = {
+        "requests_per_s": ("request_throughput", 1.0),
+        "output_tokens_per_s": ("output_throughput", 1.0),
+        "ttft_from_sent_mean": ("mean_ttft_ms", 1e-3),
+        "tpot_mean": ("mean_tpot_ms", 1e-3),
+        "e2e_from_sent_mean": ("mean_e2el_ms", 1e-3),
+    }
+    for name, (key, factor) in rows.items():
+        unit, theirs_now = _unit([ours], name), theirs.get(key)
+        other = "-" if theirs_now is None else _cell(theirs_now * factor, unit)
+        shown.add_row(name, _median([ours], name) or "-", other)
+    return _text(shown)
 
 
 def one_line(result: Result) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pdtest.oracle.load_findings import sweep_findings
+from pdtest.oracle.load_findings import served, sweep_findings
 from pdtest.oracle.side import PD
 from pdtest.oracle.sweep import batch_of, users_of
+from pdtest.oracle.verdict import Finding
 from pdtest.plugin.fixtures import Rule
 from pdtest.plugin.performance import Loads
 from pdtest.report.performance import steps
@@ -22,7 +23,7 @@ def test_batch_sizes(loads: Loads, rule: Rule) -> None:
         ]
         found.append((float(size), results))
     loads.show(steps("batches", "batch of", _rows(found)))
-    rule("larger batches are no slower", [*sweep_findings(found, settings.collapse, of="batch size")])
+    rule("larger batches are no slower", _findings(loads, found, "batch size"))
 
 
 def test_concurrency(loads: Loads, rule: Rule) -> None:
@@ -32,7 +33,12 @@ def test_concurrency(loads: Loads, rule: Rule) -> None:
         load = users_of(loads.workload, users, settings.per_user)
         found.append((float(users), [loads.put(f"users-{users}", load, loads.sides[PD])]))
     loads.show(steps("closed loops", "users", _rows(found)))
-    rule("more users are served no slower", [*sweep_findings(found, settings.collapse, of="users")])
+    rule("more users are served no slower", _findings(loads, found, "users"))
+
+
+def _findings(loads: Loads, found: list[tuple[float, list[Result]]], of: str) -> list[Finding]:
+    limits = served(loads.environment.thresholds, apart=True)
+    return [*sweep_findings(found, limits, loads.settings.collapse, of=of)]
 
 
 def _rows(found: list[tuple[float, list[Result]]]) -> list[tuple[str, list[Result]]]:

@@ -6,7 +6,7 @@ import pytest
 
 from pdtest.compare import compare
 from pdtest.oracle.claims import claim_findings
-from pdtest.oracle.load_findings import limits_of, load_findings
+from pdtest.oracle.load_findings import load_findings, served
 from pdtest.oracle.side import PD, SINGLE
 from pdtest.plugin.fixtures import Rule
 from pdtest.plugin.performance import Loads
@@ -22,13 +22,12 @@ def test_what_disaggregation_gains(loads: Loads, rule: Rule) -> None:
         sides[SINGLE], sides[PD], loads.environment.compare, names=(SINGLE, PD), same_conditions=False
     )
     loads.show(side_by_side(sides, comparison))
-    served = limits_of(loads.environment.thresholds.model_copy(update={"performance": {}}), apart=True)
-    transfer = served.pop("kv_transfer_success_rate")
+    thresholds = loads.environment.thresholds
     rule(
         "what disaggregation gains",
         [
-            *load_findings(sides[SINGLE], served),
-            *load_findings(sides[PD], served | {"kv_transfer_success_rate": transfer}),
+            *load_findings(sides[SINGLE], served(thresholds, apart=False)),
+            *load_findings(sides[PD], served(thresholds, apart=True)),
             *claim_findings(comparison, loads.settings.claims),
         ],
     )
