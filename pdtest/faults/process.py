@@ -48,11 +48,11 @@ class ProcessFault(ABC):
 
     async def verify(self) -> str:
         """All of them are as they should be, as /proc shows, and the member as a whole is."""
-        said = await seen_within(self._all_hit, _WITHIN_S)
+        said = await seen_within(self._all_hit, self.within_s)
         if said is None:
             raise Unverified(
                 f"{self.name} of {self.target} took no effect",
-                expected=f"processes {self._pids()} {self.effect} within {_WITHIN_S:g} s",
+                expected=f"processes {self._pids()} {self.effect} within {self.within_s:g} s",
                 seen=", ".join(f"{process.pid}: {state(process)}" for process in self._hit),
             )
         return said
@@ -69,6 +69,11 @@ class ProcessFault(ABC):
     @abstractmethod
     def is_hit(self, process: Kinsman) -> bool:
         """Whether it is so."""
+
+    @property
+    def within_s(self) -> float:
+        """How long it may take."""
+        return _WITHIN_S
 
     @property
     def member(self) -> RunningMember:
@@ -134,6 +139,11 @@ class Terminate(Kill):
     """SIGTERM: the member may finish what it does, and must end by itself."""
 
     name = "terminate"
+
+    @property
+    def within_s(self) -> float:
+        """As long as pdtest itself would wait for it."""
+        return max(_WITHIN_S, self.member.placement.member.stop_timeout_s)
 
     def hit(self, process: Kinsman) -> None:
         """SIGTERM."""
