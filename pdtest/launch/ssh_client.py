@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +30,13 @@ async def connected(name: str, target: str, settings: Ssh) -> asyncssh.SSHClient
     try:
         options = await asyncio.to_thread(_options, target, settings)
         async with asyncio.timeout(settings.connect_timeout_s):
-            return await asyncssh.connect(target, client_factory=lambda: stranger, options=options)
+            return await asyncssh.connect(
+                target,
+                client_factory=lambda: stranger,
+                options=options,
+                tunnel=settings.jump or (),
+                config=_config(settings),  # the jump's own settings come from there, as with ssh -J
+            )
     except asyncssh.HostKeyNotVerifiable as error:
         raise _host_key(name, stranger, _known(options), str(error)) from None
     except asyncssh.PermissionDenied as error:
@@ -63,15 +70,17 @@ def _options(target: str, settings: Ssh) -> asyncssh.SSHClientConnectionOptions:
         "username": settings.user,
         "client_keys": [_path(key) for key in settings.keys] or None,
         "known_hosts": _path(settings.known_hosts) if settings.known_hosts else None,
-        "config": [_path(settings.config)] if settings.config else None,
-        "tunnel": settings.jump,
     }
     told = {key: value for key, value in given.items() if value is not None}
     if settings.keys:
         told["agent_path"] = None  # these keys and no others, as with IdentitiesOnly
     return asyncssh.SSHClientConnectionOptions(
-        host=target, login_timeout=settings.connect_timeout_s, password=None, **told
+        host=target, login_timeout=settings.connect_timeout_s, password=None, config=_config(settings), **told
     )
+
+
+def _config(settings: Ssh) -> Any:
+    return [_path(settings.config)] if settings.config else ()
 
 
 def _path(text: str) -> str:
@@ -85,17 +94,23 @@ def _known(options: asyncssh.SSHClientConnectionOptions) -> Any:
 
 
 def _host_key(name: str, stranger: _Stranger, known: Any, said: str) -> HostError:
+    if stranger.key is None:
+        return HostKeyUnknown(
+            f"the key of host '{name}', or of one on the way there, cannot be trusted",
+            seen=said,
+            next_step="log in there once with OpenSSH's ssh, which tells more",
+        )
     host, address, port = stranger.seen_as
     shown = host if port == _USUAL_PORT else f"[{host}]:{port}"
-    fingerprint = stranger.key.get_fingerprint() if stranger.key else said
+    fingerprint = stranger.key.get_fingerprint()
     file = known if isinstance(known, str) else " ".join(map(str, known)) if known else str(_KNOWN_HOSTS)
     expected = [key.get_fingerprint() for key in _trusted(known, stranger)]
     scan = f"ssh-keyscan {'' if port == _USUAL_PORT else f'-p {port} '}{host} >> {file}"
-    if expected or stranger.key is None:
+    if expected:
         return HostKeyChanged(
             f"host '{name}' ({shown}, {address}) shows another key than the one in known_hosts",
             where=file,
-            expected=" or ".join(expected) or None,
+            expected=" or ".join(expected),
             seen=fingerprint,
             next_step=f"if it was set up anew: ssh-keygen -R '{shown}' -f {file}, then {scan}; "
             "if not, somebody sits in between",
@@ -144,8 +159,9 @@ def _settings(name: str, error: Exception) -> HostError:
 
 def _unreachable(name: str, target: str, settings: Ssh, error: Exception) -> HostUnreachable:
     port = f":{settings.port}" if settings.port else ""
-    said = str(error) or type(error).__name__
-    if isinstance(error, TimeoutError) and not error.errno:
+    number = error.errno if isinstance(error, OSError) else None
+    said = os.strerror(number) if number and number > 0 else str(error) or type(error).__name__
+    if isinstance(error, TimeoutError) and not number:
         said = f"no answer for {settings.connect_timeout_s:g} s"
     remedy = (
         f"correct hosts.{name}.ssh.host or .address"

@@ -104,7 +104,7 @@ class Sshd:
                 return
 
 
-def keygen(path: Path) -> Path:
-    """A pair of keys without a passphrase."""
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+def keygen(path: Path, passphrase: str = "") -> Path:
+    """A pair of keys."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", str(path)], check=True)
     return path
