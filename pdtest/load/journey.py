@@ -73,7 +73,9 @@ class Journey:
         return cls(ask=ask, timeout_s=timeout_s, _last=last, _first=first, _contract=contract)
 
     async def prepare(self, clients: Mapping[str, LoadClient]) -> None:
-        """Have the connections. ``clients`` by URL."""
+        """Have the connections, unless there are. ``clients`` by URL."""
+        if self._lines or self._problem is not None:
+            return
         try:
             for letter in (self._first, self._last):
                 if letter is not None:

@@ -6,6 +6,7 @@ What came is kept as it is; of each read only its HTTP framing is parsed while t
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from types import TracebackType
 from typing import Self, cast
@@ -107,14 +108,26 @@ class _Connection(asyncio.Protocol):
         ).encode("latin-1")
         self._answer, self._read = answer, 0
         self._done = asyncio.get_running_loop().create_future()
+        content = head + headers + b"\r\n" + body
         answer.sent_at = time.monotonic()
-        self._transport.write(head + headers + b"\r\n" + body)
+        self._transport.write(content[self._write_now(content) :])
         try:
             await self._done
         except asyncio.CancelledError:
             self._answer = None
             self.abort()
             raise
+
+    def _write_now(self, content: bytes) -> int:
+        """How much of it went out.
+
+        uvloop's own write waits for the end of the loop's round: all of a burst would be sent when the last
+        of it is ready. Nothing else waits to be written here.
+        """
+        try:
+            return os.write(self._descriptor, content)
+        except OSError:
+            return 0  # full or broken: the transport's business
 
     def abort(self) -> None:
         """Close it, whatever it is doing."""
@@ -126,6 +139,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open."""
         self._transport = cast("asyncio.Transport", transport)
+        self._descriptor: int = transport.get_extra_info("socket").fileno()
         self._owner.opened(self)
 
     def data_received(self, data: bytes) -> None:

@@ -25,10 +25,10 @@ from pdtest.load.report import Report, reported
 from pdtest.load.share import Share
 from pdtest.load.way import is_tls, urls_of
 
-#: Connections are made so long before a request is due.
-_AHEAD_S = 0.1
-#: Warm-up requests under way at a time.
-_WARMING = 8
+#: Connections are made so long before a request is due; those of the first requests before the load begins.
+_AHEAD_S = 0.5
+#: Warm-up requests under way at a time, and connections being made.
+_WARMING, _CONNECTING = 8, 64
 #: A wake-up that is earlier than this is on time: timers of the loop count in milliseconds.
 _EARLY_S = 0.001
 
@@ -51,6 +51,7 @@ class Work:
             warming = journeys(share.warm_up, share.ways, share.timeout_s)
             await closed_loop(warming, self._go, concurrency=_WARMING)
             going = journeys(share.asks, share.ways, share.timeout_s)
+            await closed_loop(self._first(going), self._prepare, concurrency=_CONNECTING)
             ready()
             self._begun_at = await begin()
             # What is kept until the end grows; looking for cycles in it would take ever longer.
@@ -77,12 +78,21 @@ class Work:
         ahead = [at_s - _AHEAD_S for at_s in due]
         return [one.result for one in await open_loop(ahead, send, clock=self._clock)]
 
-    async def _go(self, journey: Journey) -> Seen:
+    def _first(self, going: Sequence[Journey]) -> Sequence[Journey]:
+        """Those whose connections must be there when it begins."""
+        if self._share.concurrency is not None:
+            return going[: self._share.concurrency]
+        return [journey for journey in going if (journey.ask.due_s or 0.0) < _AHEAD_S]
+
+    async def _prepare(self, journey: Journey) -> None:
         await journey.prepare(self._clients)
+
+    async def _go(self, journey: Journey) -> Seen:
+        await self._prepare(journey)
         return await journey.run()
 
     async def _go_at(self, due_s: float, journey: Journey) -> Seen:
-        await journey.prepare(self._clients)
+        await self._prepare(journey)
         while (early_s := due_s - self._clock()) > _EARLY_S:  # noqa: ASYNC110 - what is waited for is a time
             await asyncio.sleep(early_s)
         return await journey.run()
