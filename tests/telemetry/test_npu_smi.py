@@ -56,6 +56,10 @@ def test_without_hbm_the_memory_is_what_there_is() -> None:
     assert [row.power_w for row in rows] == [15.8, 15.4]
 
 
+def test_models_are_in_hbm_where_there_is_any() -> None:
+    assert [row.memory_usage for row in chip_rows(sample("910"))] == [1365 / 32768, 4 / 32768]
+
+
 def test_a_name_of_digits_is_no_second_line() -> None:
     (row,) = chip_rows(sample("310"))
     assert (row.name, row.number, row.power_w, row.temperature_c) == ("310", 0, 12.8, 61.0)
