@@ -66,6 +66,12 @@ def _packages(environment: Environment) -> Iterator[str]:
             yield f"{fact}{there}: {why or remedy}"
 
 
+def _ssh(environment: Environment) -> Iterator[str]:
+    ways = {member.launcher for member in environment.members.values()}
+    if "ssh" in ways and not importable("asyncssh"):
+        yield "the Python package 'asyncssh' is not installed: pip install 'pdtest[ssh]'"
+
+
 def _lacking(requirement: Requirement, found: Found) -> str | None:
     if found is None:
         return f"the Python package '{requirement.name}' is not installed"
@@ -159,7 +165,9 @@ def _hosts_here(
     }
     for name, host in environment.hosts.items():
         members = {member: each.devices for member, each in starting.items() if each.host == name}
-        if host.devices is not None and any(members.values()) and is_here(host.address):
+        if host.devices is None or host.ssh is not None:  # of one that is reached, its supervisor tells
+            continue
+        if any(members.values()) and is_here(host.address):
             yield name, host.devices.kind, members
 
 
@@ -187,6 +195,7 @@ def _behind(entry: Needed) -> str:
 
 _CHECKS: tuple[Callable[[Environment], Iterator[str]], ...] = (
     _packages,
+    _ssh,
     _executables,
     _files,
     _variables,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from pdtest.environment import checks, naming, occupancy
+from pdtest.environment import checks, naming, occupancy, reach
 from pdtest.environment.extends import Composer, merge, prune
 from pdtest.environment.finding import EnvironmentInvalid, Finding, in_file_order
 from pdtest.environment.interpolate import interpolate
@@ -30,6 +30,8 @@ _CHECKS: Final[tuple[checks.Check, ...]] = (
     checks.parts,
     checks.roles,
     checks.hosts,
+    reach.ways,
+    reach.relays,
     checks.urls,
     checks.reference,
     occupancy.devices,
