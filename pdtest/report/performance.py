@@ -177,7 +177,8 @@ def _middle(results: Sequence[Result], name: str) -> float | None:
 
 
 def _unit(results: Sequence[Result], name: str) -> str:
-    return next(measure.unit for result in results if (measure := result.measure(name)) is not None)
+    measures = (result.measure(name) for result in results)
+    return next((measure.unit for measure in measures if measure is not None), "")
 
 
 def _cell(value: float, unit: str) -> str:
