@@ -71,16 +71,17 @@ def set_baseline(
     name: Name,
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, by directory or name.")],
     *,
+    add: Annotated[bool, typer.Option("--add", help="Beside what it has, not instead of it.")] = False,
     home: Home = Path(".pdtest"),
 ) -> None:
     """Keep what runs have measured as a baseline; one of the same name and conditions is replaced.
 
-    Several runs are taken together: a baseline of several nights has the noise from night to night in it.
+    Several runs are taken together: with several nights in it, what one of them was off by makes no alarm.
 
     Example: [bold]pdtest baseline set nightly latest[/]
     """
     results = [result for run in runs for result in measured(run, home).results]
-    saved = baselines(home).save(name, results)
+    saved = baselines(home).save(name, results, add=add)
     for baseline in saved:
         row = _row(baseline)
         typer.echo(f"{name}: {row['environment']}, {row['target']}, {row['load']}: {row['runs']} run(s)")

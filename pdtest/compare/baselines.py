@@ -60,10 +60,11 @@ class Baselines:
 
     directory: Path
 
-    def save(self, name: str, results: Sequence[Result]) -> tuple[Baseline, ...]:
+    def save(self, name: str, results: Sequence[Result], *, add: bool = False) -> tuple[Baseline, ...]:
         """Keep valid results under a name, one baseline for each fingerprint; same ones are replaced, whole.
 
-        Runs bound by their client are not kept. Raises BadName.
+        ``add`` keeps what such a baseline has from other sessions. Runs bound by their client are not kept.
+        Raises BadName, and BaselineUnreadable with ``add``.
         """
         if not _NAME.fullmatch(name):
             raise BadName(
@@ -74,7 +75,12 @@ class Baselines:
             if result.client.valid:
                 by_fingerprint.setdefault(result.fingerprint, []).append(result)
         saved = tuple(
-            Baseline(name=name, fingerprint=key, saved_unix_s=time.time(), results=tuple(members))
+            Baseline(
+                name=name,
+                fingerprint=key,
+                saved_unix_s=time.time(),
+                results=(*(self._others(name, key, members) if add else ()), *members),
+            )
             for key, members in by_fingerprint.items()
         )
         for baseline in saved:
@@ -106,6 +112,12 @@ class Baselines:
         for path in paths:
             path.unlink(missing_ok=True)
         return len(paths)
+
+    def _others(self, name: str, fingerprint: str, results: Sequence[Result]) -> tuple[Result, ...]:
+        """What is kept of sessions that these results are not of."""
+        found = self.find(name, fingerprint)
+        here = {result.run for result in results}
+        return tuple(result for result in found.results if result.run not in here) if found else ()
 
     def _path(self, name: str, fingerprint: str) -> Path:
         return self.directory / fingerprint / f"{name}.json"

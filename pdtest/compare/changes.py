@@ -65,12 +65,28 @@ def _seen(old: Sequence[Result], new: Sequence[Result], settings: Compare) -> It
     for name, measure in measures.items():
         before, after = _values(old, name), _values(new, name)
         if before or after:
-            yield _described(measure, before, after, settings)
+            change = _described(measure, before, after, settings)
+            yield change.model_copy(update={"sessions": _between_sessions(old, new, name)})
 
 
 def _values(results: Sequence[Result], name: str) -> tuple[float, ...]:
     found = (result.measure(name) for result in results)
     return tuple(measure.value for measure in found if measure and measure.value is not None)
+
+
+def _between_sessions(old: Sequence[Result], new: Sequence[Result], name: str) -> tuple[float, float] | None:
+    """Of sessions with two runs or more: with one, what it is off by is in the noise of the runs already."""
+    before, after = _by_session(old, name), _by_session(new, name)
+    if len(before) * len(after) < 2:  # noqa: PLR2004 - a side with two sessions
+        return None
+    apart = [median(later) - median(earlier) for earlier in before for later in after]
+    return min(apart), max(apart)
+
+
+def _by_session(results: Sequence[Result], name: str) -> list[tuple[float, ...]]:
+    runs = dict.fromkeys(result.run for result in results)
+    found = [_values([result for result in results if result.run == run], name) for run in runs]
+    return [values for values in found if len(values) > 1]
 
 
 def _described(measure: Measure, old: tuple[float, ...], new: tuple[float, ...], settings: Compare) -> Change:
@@ -120,9 +136,13 @@ def _ruled(change: Change, alpha: float, *, clearest: float) -> Change:
     limit, worse = allowed(change), worse_by(change)
     p_worse, p_better = change.p_worse or 0.0, change.p_better or 0.0
     worst = max((_sign(change) * end for end in change.interval or ()), default=0.0)
-    if p_worse <= alpha and worse > limit:
+    # The sessions that are nearest to each other must differ, too.
+    nearest = [_sign(change) * end for end in change.sessions or (change.difference or 0.0,)]
+    if p_worse <= alpha and worse > limit and min(nearest) <= limit:
+        verdict, why = Verdict.INCONCLUSIVE, "worse, but not against every session"
+    elif p_worse <= alpha and worse > limit:
         verdict, why = Verdict.FAIL, f"{_amount(change, worse)} worse, p {p_worse:.2g}"
-    elif p_better <= alpha and -worse > limit:
+    elif p_better <= alpha and -worse > limit and -max(nearest) > limit:
         verdict, why = Verdict.IMPROVED, f"{_amount(change, -worse)} better, p {p_better:.2g}"
     elif clearest > alpha:
         verdict, why = Verdict.INCONCLUSIVE, f"too few runs: {len(change.old)} and {len(change.new)}"

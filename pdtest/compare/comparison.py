@@ -15,12 +15,13 @@ class Side(Frozen):
     """The runs of one build. ``name``: of the baseline, or of the run. ``runs``: those that were judged.
 
     ``invalid``: how many were left out, bound by their client; ``reasons`` of theirs, each once.
-    ``build``: versions of the programs that were measured.
+    ``sessions``: in how many invocations they were measured. ``build``: versions of what was measured.
     """
 
     name: str
     fingerprint: str
     runs: int
+    sessions: int = 1
     invalid: int = 0
     reasons: tuple[str, ...] = ()
     build: dict[str, str] = Field(default_factory=dict)
@@ -35,7 +36,9 @@ class Change(Frozen):
     ``relative_interval``: the same as shares of the old median; None where that is 0. ``verdict``: None
     where it is only shown. ``p_worse``, ``p_better``: chances of such ranks, or clearer ones, by noise
     alone, corrected for the number of measures where it is ``judged``. ``tolerance``: a share of the old
-    median; ``floor``: in the measure's unit. ``why``: one line.
+    median; ``floor``: in the measure's unit. ``sessions``: the smallest and the largest difference of a new
+    session and an old one, where a side has several; what one session is off by is no build's doing.
+    ``why``: one line.
     """
 
     measure: str
@@ -54,6 +57,7 @@ class Change(Frozen):
     relative_interval: tuple[float, float] | None = None
     p_worse: float | None = None
     p_better: float | None = None
+    sessions: tuple[float, float] | None = None
     tolerance: float = 0.0
     floor: float = 0.0
 

@@ -60,6 +60,7 @@ def _side(name: str, results: Sequence[Result]) -> Side:
         name=name,
         fingerprint=results[0].fingerprint,
         runs=len(results) - len(invalid),
+        sessions=len({result.run for result in results}),
         invalid=len(invalid),
         reasons=tuple(dict.fromkeys(reason for result in invalid for reason in result.client.reasons)),
         build=results[0].build,

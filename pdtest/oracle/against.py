@@ -50,11 +50,11 @@ def comparison_findings(comparison: Comparison | None, name: str) -> list[Findin
     return ruled or [Finding(check="baseline", ruling=Ruling.INCONCLUSIVE, text=comparison.why)]
 
 
-def keep(name: str, results: Sequence[Result], kept: Baselines) -> list[Finding]:
-    """Save the runs as a baseline. Raises BadName."""
-    saved = kept.save(name, results)
+def keep(name: str, results: Sequence[Result], kept: Baselines, *, add: bool = False) -> list[Finding]:
+    """Save the runs as a baseline; ``add``: beside what it has. Raises BadName, BaselineUnreadable."""
+    saved = kept.save(name, results, add=add)
     if not saved:
         text = "nothing to keep: all runs were bound by their client"
         return [Finding(check="baseline", ruling=Ruling.INCONCLUSIVE, text=text)]
     count = sum(len(baseline.results) for baseline in saved)
-    return [Finding(check="baseline", ruling=Ruling.PASS, text=f"{counted(count, 'run')} kept as '{name}'")]
+    return [Finding(check="baseline", ruling=Ruling.PASS, text=f"'{name}' has {counted(count, 'run')}")]

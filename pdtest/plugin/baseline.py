@@ -17,6 +17,7 @@ from pdtest.report.comparison import table
 from pdtest.results import Result
 
 _SAVE: Final = "save"
+_ADD: Final = "add"
 _DEFAULT: Final = "default"
 
 #: The `baseline` fixture: findings on the runs of one load.
@@ -29,7 +30,8 @@ def baseline(request: pytest.FixtureRequest, loads: Loads) -> Against:
 
     Use it as ``rule("no worse than the baseline", baseline(loads.runs()))``. Prints the table and writes
     comparison-<load>.json into the run's directory. With ``--baseline save[:NAME]`` the runs are kept
-    instead, for later. Skips without the option. What is tolerated is said by the environment's `compare`.
+    instead, for later; with ``add[:NAME]`` beside those that are there. Skips without the option. What
+    is tolerated is said by the environment's `compare`.
     """
     asked = request.config.getoption("baseline")
     if not asked:
@@ -39,8 +41,8 @@ def baseline(request: pytest.FixtureRequest, loads: Loads) -> Against:
     word, _, rest = str(asked).partition(":")
 
     def findings(results: Sequence[Result]) -> list[Finding]:
-        if word == _SAVE:
-            return keep(rest or _DEFAULT, results, kept)
+        if word in {_SAVE, _ADD}:
+            return keep(rest or _DEFAULT, results, kept, add=word == _ADD)
         comparison = against(str(asked), results, kept, loads.environment.compare)
         if comparison is not None:
             _write(comparison, run.directory / loads.environment.name)

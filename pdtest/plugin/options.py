@@ -85,9 +85,9 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--baseline",
-        metavar="NAME|save[:NAME]",
-        help="hold what suites/performance measures against the baseline NAME, or keep it as one (save: as "
-        "'default'); 'pdtest baseline list' shows what there is",
+        metavar="NAME|save[:NAME]|add[:NAME]",
+        help="hold what suites/performance measures against the baseline NAME, or keep it as one: in place "
+        "of what has that name ('default'), or beside it",
     )
     group.addoption(
         "--pdtest-seed",

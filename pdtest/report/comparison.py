@@ -22,7 +22,8 @@ _WITH_UNIT: Final = frozenset({"s", "1", "bytes", "J", "W"})
 def table(comparison: Comparison, *, everything: bool = False) -> str:
     """What was judged, the worst first; with ``everything`` also what is only shown."""
     verdict = f"{comparison.verdict.upper()}: {comparison.why}"
-    lines = [_title(comparison), textwrap.fill(verdict, WIDTH, subsequent_indent="  "), *_notes(comparison)]
+    lines = [_title(comparison), textwrap.fill(verdict, WIDTH, subsequent_indent="  ")]
+    lines += [textwrap.fill(note, WIDTH, subsequent_indent=" " * 5) for note in _notes(comparison)]
     shown = [change for change in comparison.changes if change.judged or everything]
     if shown:
         lines += ["", _drawn(shown, comparison.why)]
@@ -63,6 +64,8 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     """What to know of the runs before reading numbers."""
     yield f"old  {_side(comparison.old)}"
     yield f"new  {_side(comparison.new)}"
+    if comparison.old.sessions == 1 and comparison.old.name != comparison.new.name:
+        yield "     measured in one session: what that one was off by counts as the build's"
     for side in (comparison.old, comparison.new):
         for reason in side.reasons:
             yield f"left out of {side.name}: {reason}"
@@ -71,9 +74,14 @@ def _notes(comparison: Comparison) -> Iterator[str]:
 
 
 def _side(side: Side) -> str:
-    build = ", ".join(f"{name} {version}" for name, version in side.build.items())
+    versions = dict.fromkeys(side.build.values())
+    build = ", ".join(
+        f"{' '.join(name for name, other in side.build.items() if other == version)} {version}"
+        for version in versions
+    )
     invalid = f", {side.invalid} INVALID" if side.invalid else ""
-    return f"{side.name}: {counted(side.runs, 'run')}{invalid}" + (f"; {build}" if build else "")
+    sessions = f" in {side.sessions} sessions" if side.sessions > 1 else ""
+    return f"{side.name}: {counted(side.runs, 'run')}{sessions}{invalid}" + (f"; {build}" if build else "")
 
 
 def _drawn(changes: Iterable[Change], known: str) -> str:

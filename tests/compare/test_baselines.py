@@ -41,6 +41,14 @@ def test_saving_again_replaces_and_leaves_no_other_file(kept: Baselines) -> None
     assert [path.name for path in (kept.directory / ("f" * 16)).iterdir()] == ["nightly.json"]
 
 
+def test_adding_keeps_other_sessions_and_replaces_its_own(kept: Baselines) -> None:
+    kept.save("nightly", runs({"ttft_p50": STEADY}, run="first"))
+    kept.save("nightly", runs({"ttft_p50": STEADY[:3]}, run="second"), add=True)
+    (again,) = kept.save("nightly", runs({"ttft_p50": STEADY[:2]}, run="second"), add=True)
+    assert [result.run for result in again.results] == ["first"] * 5 + ["second"] * 2
+    assert kept.find("nightly", "f" * 16) == again
+
+
 def test_a_write_that_breaks_off_leaves_the_old_one(kept: Baselines, monkeypatch: pytest.MonkeyPatch) -> None:
     kept.save("nightly", runs({"ttft_p50": STEADY}))
 

@@ -178,6 +178,24 @@ def test_other_conditions_are_named_and_leave_it_open() -> None:
     assert compare(old, new, same_conditions=False).verdict is Verdict.FAIL
 
 
+def test_what_one_session_of_the_baseline_was_off_by_is_no_failure() -> None:
+    # Two nights, 15 % apart; tonight is like the slower one.
+    nights = [*runs({"ttft_p50": STEADY}, run="first"), *runs({"ttft_p50": scaled(1.15)}, run="second")]
+    tonight = runs({"ttft_p50": scaled(1.19)}, run="tonight")
+    comparison = compare(nights, tonight)
+    assert comparison.verdict is Verdict.INCONCLUSIVE
+    assert only(comparison).why == "worse, but not against every session"
+    # Against the fast night alone, or far from both, it is a failure.
+    assert compare(nights[:5], tonight).verdict is Verdict.FAIL
+    assert compare(nights, runs({"ttft_p50": scaled(1.4)}, run="tonight")).verdict is Verdict.FAIL
+
+
+def test_an_improvement_must_be_one_against_every_session_too() -> None:
+    nights = [*runs({"ttft_p50": STEADY}, run="first"), *runs({"ttft_p50": scaled(1.3)}, run="second")]
+    assert compare(nights, runs({"ttft_p50": scaled(0.95)}, run="third")).verdict is Verdict.PASS
+    assert compare(nights, runs({"ttft_p50": scaled(0.8)}, run="third")).verdict is Verdict.IMPROVED
+
+
 def test_a_comparison_is_json_and_back() -> None:
     comparison = compare(runs({"ttft_p50": STEADY}), runs({"ttft_p50": scaled(1.2)}))
     assert Comparison.model_validate_json(comparison.model_dump_json()) == comparison
