@@ -36,11 +36,6 @@ def arrivals(exchange: Exchange) -> tuple[Arrival, ...]:
     )
 
 
-def tokens_of(exchange: Exchange) -> int:
-    """Tokens of the answer: as the server counts them, or as they were seen where it never said."""
-    return exchange.tokens
-
-
 def ttft(exchange: Exchange, since: Since = Since.SCHEDULED) -> float | None:
     """To the first event that brought a generated token; None of an answer without any."""
     return exchange.pieces[0].at_s - _start(exchange, since) if exchange.pieces else None
@@ -59,7 +54,7 @@ def tpot(exchange: Exchange) -> float | None:
     came = arrivals(exchange)
     if len(came) < 2:  # noqa: PLR2004 - a distance has two ends
         return None
-    later = tokens_of(exchange) - came[0].tokens
+    later = exchange.tokens - came[0].tokens
     return (came[-1].at_s - came[0].at_s) / later if later > 0 else None
 
 

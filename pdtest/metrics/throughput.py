@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from pdtest.metrics.latency import tokens_of
 from pdtest.results import Better, Exchange, Measure
 
 
@@ -18,7 +17,7 @@ def throughput_measures(
     token came, a request when its last did.
     """
     answered = [one for one in exchanges if one.ok]
-    output = sum(map(tokens_of, answered))
+    output = sum(one.tokens for one in answered)
     total = output + sum(one.prompt_tokens for one in answered)
     yield _rate("requests_per_s", len(answered), "requests/s", lasted_s)
     yield _rate("output_tokens_per_s", output, "tokens/s", lasted_s)
@@ -36,7 +35,7 @@ def load_measures(exchanges: Sequence[Exchange], *, lasted_s: float) -> Iterator
     open_s = sum(one.ended_s - one.sent_s for one in exchanges)
     yield _told("concurrency_mean", open_s / lasted_s if lasted_s else None, "requests", len(exchanges))
     yield _told("prompt_tokens_mean", _mean(one.prompt_tokens for one in exchanges), "tokens", len(exchanges))
-    yield _told("output_tokens_mean", _mean(map(tokens_of, answered)), "tokens", len(answered))
+    yield _told("output_tokens_mean", _mean(one.tokens for one in answered), "tokens", len(answered))
     yield _told("tokens_seen_share", _seen(answered), "1", len(answered), "no server counted its tokens")
 
 
@@ -79,7 +78,7 @@ def _offered(exchanges: Sequence[Exchange]) -> float | None:
 def _seen(answered: Sequence[Exchange]) -> float | None:
     """Tokens in events over tokens that servers say that they made."""
     counted = [one for one in answered if one.completion_tokens is not None]
-    made = sum(map(tokens_of, counted))
+    made = sum(one.tokens for one in counted)
     return sum(piece.tokens for one in counted for piece in one.pieces) / made if made else None
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from pdtest.metrics.latency import Since, e2e, tokens_of, ttft
+from pdtest.metrics.latency import Since, e2e, ttft
 from pdtest.results import Exchange, Result
 
 _MS: Final = 1e3
@@ -23,7 +23,7 @@ _P99: Final = 99
 def as_vllm_bench(result: Result, exchanges: Sequence[Exchange], *, model: str) -> str:
     """One JSON object."""
     answered = [one for one in exchanges if one.ok]
-    output = sum(map(tokens_of, answered))
+    output = sum(one.tokens for one in answered)
     total = sum(one.prompt_tokens for one in answered)
     lasted_s = result.lasted_s
     goodput = result.measure("goodput")
@@ -50,7 +50,7 @@ def as_vllm_bench(result: Result, exchanges: Sequence[Exchange], *, model: str) 
             "total_token_throughput": (total + output) / lasted_s if lasted_s else 0.0,
             **dict(_latencies(answered)),
             "input_lens": [one.prompt_tokens for one in exchanges],
-            "output_lens": [tokens_of(one) if one.ok else 0 for one in exchanges],
+            "output_lens": [one.tokens if one.ok else 0 for one in exchanges],
             "ttfts": [ttft(one, Since.SENT) or 0.0 for one in exchanges],
             "itls": [_gaps(one) for one in exchanges],
             "latencies": [e2e(one, Since.SENT) or 0.0 for one in exchanges],
@@ -77,7 +77,7 @@ def _latencies(answered: Sequence[Exchange]) -> Iterator[tuple[str, Any]]:
 
 
 def _tpot(exchange: Exchange) -> float | None:
-    tokens, first, last = tokens_of(exchange), ttft(exchange, Since.SENT), e2e(exchange, Since.SENT)
+    tokens, first, last = exchange.tokens, ttft(exchange, Since.SENT), e2e(exchange, Since.SENT)
     return (last - first) / (tokens - 1) if tokens > 1 and first is not None and last is not None else None
 
 

@@ -16,7 +16,6 @@ from pdtest.load.drive import Recorded, drive
 from pdtest.load.layout import LoadPlan, lay_out
 from pdtest.metrics import measures_of
 from pdtest.metrics.devices import device_measures
-from pdtest.metrics.latency import tokens_of
 from pdtest.metrics.phases import phase_measures
 from pdtest.metrics.transfer import transfer_measures
 from pdtest.metrics.vllm_bench import as_vllm_bench
@@ -160,7 +159,7 @@ class Bench:
         environment = self.cluster.environment
         members = (environment.members[name] for name in side.engines)
         devices = {(member.host, device) for member in members for device in member.devices}
-        answered = sum(tokens_of(one) for one in recorded.exchanges if one.ok)
+        answered = sum(one.tokens for one in recorded.exchanges if one.ok)
         yield from device_measures(
             answered / recorded.lasted_s if recorded.lasted_s else None,
             devices=len(devices),

@@ -15,7 +15,6 @@ from pdtest.metrics.latency import (
     between_tokens,
     e2e,
     latency_measures,
-    tokens_of,
     tpot,
     ttft,
 )
@@ -72,7 +71,7 @@ def test_an_answer_without_tokens_has_no_latency() -> None:
 
     assert ttft(silent) is None
     assert e2e(silent) is None
-    assert tokens_of(silent) == 0
+    assert silent.tokens == 0
 
 
 EVENTS = st.lists(st.tuples(st.floats(0.001, 5), st.integers(1, 4), st.booleans()), min_size=2, max_size=40)
@@ -91,7 +90,7 @@ def test_the_parts_add_up(events: list[tuple[float, int, bool]]) -> None:
     one = exchange(*made, reads=tuple(reads))
 
     span = made[-1][0] - made[0][0]
-    later = tokens_of(one) - arrivals(one)[0].tokens
+    later = one.tokens - arrivals(one)[0].tokens
     assert sum(between_events(one)) == pytest.approx(span)
     assert sum(gap * tokens for gap, tokens in between_tokens(one)) == pytest.approx(span)
     assert sum(tokens for _, tokens in between_tokens(one)) == later
