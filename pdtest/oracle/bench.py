@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,8 +21,8 @@ from pdtest.metrics.transfer import transfer_measures
 from pdtest.metrics.vllm_bench import as_vllm_bench
 from pdtest.oracle.evidence import Reading, Window
 from pdtest.oracle.side import Side
-from pdtest.results import Measure, Monitor, Result, write_result
-from pdtest.telemetry.energy import energy_measures
+from pdtest.results import Exchange, Measure, Monitor, Result, write_result
+from pdtest.telemetry.energy import energy_by_request, energy_measures
 from pdtest.telemetry.telemetry import Telemetry
 
 #: Engines count a moment after they have answered: how often they are asked again, and how long at most
@@ -66,10 +66,11 @@ class Bench:
         recorded = drive(replace(plan, warm_up=()), side.ways, processes=processes, timeout_s=self._timeout_s)
         window = self._settled(before, side, recorded)
         monitors = self.watch.monitors(recorded.begun_monotonic_s)
+        used = [one for one in monitors if not one.members or set(one.members) & side.engines.keys()]
         measures = (
             *self._of_client(recorded),
             *self._of_servers(recorded, window, side),
-            *self._of_devices(recorded, monitors, side),
+            *self._of_devices(recorded, used, side),
         )
         facts = conditions(self.cluster.environment, workload=_described(name, workload), target=side.name)
         result = Result(
@@ -90,7 +91,7 @@ class Bench:
             measures=measures,
             monitors=tuple(monitor.name for monitor in monitors),
         )
-        self._write(result, recorded, monitors)
+        self._write(result, _charged(recorded.exchanges, used), monitors)
         return result
 
     @property
@@ -155,7 +156,7 @@ class Bench:
             block_size = self.cluster.environment.model.block_size
             yield from transfer_measures(side.contract, answered, window, block_size=block_size)
 
-    def _of_devices(self, recorded: Recorded, monitors: tuple[Monitor, ...], side: Side) -> Iterator[Measure]:
+    def _of_devices(self, recorded: Recorded, used: Sequence[Monitor], side: Side) -> Iterator[Measure]:
         environment = self.cluster.environment
         members = (environment.members[name] for name in side.engines)
         devices = {(member.host, device) for member in members for device in member.devices}
@@ -166,14 +167,22 @@ class Bench:
             hour_cost=environment.performance.device_hour_cost,
         )
         phases = {name: role.value for name, role in side.engines.items()} if side.apart else {}
-        used = [one for one in monitors if not one.members or set(one.members) & side.engines.keys()]
         yield from energy_measures(used, recorded.exchanges, (0.0, recorded.lasted_s), phases)
 
-    def _write(self, result: Result, recorded: Recorded, monitors: tuple[Monitor, ...]) -> None:
+    def _write(self, result: Result, exchanges: Sequence[Exchange], monitors: tuple[Monitor, ...]) -> None:
         folder = self.directory / result.label
-        write_result(folder, result, recorded.exchanges, monitors)
-        exported = as_vllm_bench(result, recorded.exchanges, model=self.cluster.environment.model.name)
+        write_result(folder, result, exchanges, monitors)
+        exported = as_vllm_bench(result, exchanges, model=self.cluster.environment.model.name)
         (folder / "vllm-bench.json").write_text(exported, encoding="utf-8")
+
+
+def _charged(exchanges: Sequence[Exchange], used: Sequence[Monitor]) -> tuple[Exchange, ...]:
+    """With ``energy_j`` in `Exchange.extra`, each one's share of what devices took, where it can be told."""
+    joules = energy_by_request(used, exchanges)
+    return tuple(
+        one.model_copy(update={"extra": one.extra | {"energy_j": joules[one.request_id]}}) if joules else one
+        for one in exchanges
+    )
 
 
 def _described(name: str, workload: Workload) -> dict[str, Any]:
