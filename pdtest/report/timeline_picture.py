@@ -5,7 +5,9 @@ PNG or SVG. Nothing is drawn without matplotlib (`pip install 'pdtest[report]'`)
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -27,13 +29,18 @@ _ROWS = 60
 
 
 def timeline_picture(history: History, title: str, file: Path) -> Path | None:
-    """Draw ``history`` into ``file``, as its suffix says (.png, .svg). None without matplotlib or events."""
+    """Draw ``history`` into ``file``, as its suffix says (.png, .svg).
+
+    None without matplotlib or events, and where nothing can be written: what the picture shows matters more.
+    """
     drawn = timeline_bytes(history, title, file.suffix.removeprefix("."))
     if drawn is None:
         return None
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(drawn)
-    return file
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(drawn)
+        return file
+    return None
 
 
 def timeline_bytes(history: History, title: str, kind: str = "svg") -> bytes | None:
@@ -47,6 +54,11 @@ def timeline_bytes(history: History, title: str, kind: str = "svg") -> bytes | N
     except ModuleNotFoundError:
         return None
     mpl.use("Agg")
+    with warnings.catch_warnings(action="ignore"):  # of fonts: no reason to fail a test for
+        return _drawn(plt, rows, title, kind)
+
+
+def _drawn(plt: Any, rows: Sequence[Row], title: str, kind: str) -> bytes:
     figure, axes = plt.subplots(figsize=(10, min(1.6 + 0.32 * len(rows), 22)), layout="constrained")
     begin = rows[0].begins
     for place, row in enumerate(rows):

@@ -31,6 +31,11 @@ def test_all_that_is_said_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"0123456789ab  prefill", "fedcba  decode", "answered", "error"} <= words
 
 
+def test_where_nothing_can_be_written_there_is_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert timeline_picture(History.of(EVENTS), "", tmp_path / "file" / "timeline.png") is None
+
+
 def test_nothing_is_drawn_of_nothing(tmp_path: Path) -> None:
     assert timeline_picture(History.of([]), "", tmp_path / "timeline.png") is None
     assert not (tmp_path / "timeline.png").exists()
