@@ -11,9 +11,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pdtest.cli.catalogue import catalogue_of
 from pdtest.cli.terminal import Guarded, output
-from pdtest.kills.catalogue import ALL, CATALOGUE, SELECTED, chosen
+from pdtest.kills.catalogue import ALL, CATALOGUE, SELECTED, USUAL, chosen
 
 app = typer.Typer(
     cls=Guarded,
@@ -72,15 +71,12 @@ def run(
 
     Example: [bold]pdtest mutants run --only kv-swapped --only kv-stale[/]
     """
-    usual = catalogue_of(Path()).load(env).mutants
-    names = ",".join(mutant.name for mutant in chosen(only or usual.only or [ALL]))
+    names = ",".join(mutant.name for mutant in chosen(only)) if only else USUAL
     arguments = [
         "-q",
         f"--env={env}",
         f"--mutants={names}",
         *map(str, suite or _SUITES),
-        # Of two -k pytest takes the last one.
-        *(("-k", usual.tests) if usual.tests else ()),
         *(pytest_args or ()),
     ]
     if json_file is not None:

@@ -302,12 +302,12 @@ class KnownIssue(Strict):
 
 
 class Planting(Strict):
-    """What `pdtest mutants run` does here unless it is told otherwise: on slow engines, not everything."""
+    """What `pdtest mutants run` does here unless it is told otherwise: where engines are slow, not all."""
 
     only: tuple[str, ...] = Field(
         default=(), strict=False, description="names of mutants; none: all that the environment can have"
     )
-    tests: str = Field(default="", description="pytest's -k: which tests they are shown to; none: all")
+    tests: str = Field(default="", description="pytest's -k, without one: which tests look at them")
 
 
 #: What an environment of stores alone has: nobody serves a model, nothing is handed over.

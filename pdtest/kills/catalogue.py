@@ -32,6 +32,8 @@ QUICK: Final[tuple[str, ...]] = (
 )
 ALL: Final = "all"
 SELECTED: Final = "quick"
+#: What the environment under test says; all where it says nothing.
+USUAL: Final = "usual"
 
 
 class UnknownMutant(PdtestError):
@@ -44,19 +46,24 @@ class UnknownMutant(PdtestError):
         nearest = difflib.get_close_matches(name, known, n=1)
         super().__init__(
             f"there is no mutant '{name}'" + (f"; did you mean '{nearest[0]}'?" if nearest else ""),
-            expected=f"{ALL}, {SELECTED}, or names that 'pdtest mutants list' shows",
+            expected=f"{ALL}, {SELECTED}, {USUAL}, or names that 'pdtest mutants list' shows",
         )
 
 
-def chosen(names: Iterable[str], catalogue: Sequence[Mutant] = CATALOGUE) -> tuple[Mutant, ...]:
-    """Those of these names, in the catalogue's order; `ALL` and `SELECTED` are names of many.
+def chosen(
+    names: Iterable[str], usual: Iterable[str] = (), catalogue: Sequence[Mutant] = CATALOGUE
+) -> tuple[Mutant, ...]:
+    """Those of these names, in the catalogue's order; `ALL`, `SELECTED` and `USUAL` are names of many.
 
-    Raises UnknownMutant.
+    ``usual``: which `USUAL` are; none: all. Raises UnknownMutant.
     """
     wanted: set[str] = set()
+    every = {mutant.name for mutant in catalogue}
+    known = {ALL: every, SELECTED: {*QUICK}}
+    known[USUAL] = {one for name in usual for one in known.get(name, {name})} or every
     for name in names:
-        many = {ALL: [mutant.name for mutant in catalogue], SELECTED: list(QUICK)}.get(name, [name])
+        many = known.get(name, {name})
         wanted.update(many)
-    for name in wanted - {mutant.name for mutant in catalogue}:
+    for name in wanted - every:
         raise UnknownMutant(name)
     return tuple(mutant for mutant in catalogue if mutant.name in wanted)

@@ -16,7 +16,7 @@ from _pytest.terminal import TerminalReporter
 from anyio.from_thread import start_blocking_portal
 
 from pdtest.cluster.cluster import Cluster
-from pdtest.environment.schema import ENGINE_ROLES, Environment, Member, Role
+from pdtest.environment.schema import ENGINE_ROLES, Environment, Member, Planting, Role
 from pdtest.errors import PdtestError
 from pdtest.kills.catalogue import chosen
 from pdtest.kills.mutant import Mutant, Place
@@ -28,7 +28,7 @@ from pdtest.plugin.endpoints import endpoint_of
 from pdtest.plugin.outcomes import ON_MUTANT
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.selection import Selection
-from pdtest.plugin.stash import RECORD
+from pdtest.plugin.stash import RECORD, SELECTION
 from pdtest.plugin.wanted import environment_of
 from pdtest.report.kill_picture import picture
 from pdtest.report.kills import kill_table
@@ -61,12 +61,18 @@ class Killing:
 
     @classmethod
     def asked_for(cls, config: pytest.Config) -> Killing | None:
-        """As --mutants says; None without it. Raises pytest.UsageError."""
+        """As --mutants says; None without it. Raises pytest.UsageError.
+
+        Without -k the tests are those that the environment names.
+        """
         given: str | None = config.getoption("mutants")
         if given is None:
             return None
+        selection = config.stash[SELECTION]
+        usual = selection.environment(selection.names[0]).mutants if selection.names else Planting()
+        config.option.keyword = config.option.keyword or usual.tests
         try:
-            mutants = chosen(filter(None, given.split(",")))
+            mutants = chosen(filter(None, given.split(",")), usual.only)
         except PdtestError as error:
             raise pytest.UsageError(str(error)) from error
         file: str | None = config.getoption("kill_table")

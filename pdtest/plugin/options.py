@@ -59,7 +59,8 @@ def add_options(parser: pytest.Parser) -> None:
         "--mutants",
         metavar="NAMES",
         help="run each test with no bug planted, then with one mutant after the other, and print which suite "
-        "kills which: all, quick, or names with commas between ('pdtest mutants list')",
+        "kills which: all, quick, usual (those that the environment names), or names with commas between "
+        "('pdtest mutants list')",
     )
     group.addoption(
         "--kill-table",

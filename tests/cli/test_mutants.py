@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,13 +10,6 @@ from typer.testing import CliRunner
 
 from pdtest.cli.main import app
 from pdtest.kills.catalogue import CATALOGUE, QUICK
-
-_ENVIRONMENT = f"""
-extends: {Path(__file__).parents[2] / "environments" / "embedded.yaml"}
-mutants:
-  only: [params-reversed, params-lost]
-  tests: together or branches
-"""
 
 
 @pytest.fixture
@@ -42,21 +34,10 @@ def names(arguments: list[str]) -> list[str]:
     return given.removeprefix("--mutants=").split(",")
 
 
-def test_all_are_planted_on_the_embedded_stack(asked: list[list[str]]) -> None:
-    assert run() == 1
-    assert names(asked[0]) == [mutant.name for mutant in CATALOGUE]
-    assert "-k" not in asked[0]
-
-
-def test_an_environment_says_what_is_planted_in_it(
-    asked: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "environments").mkdir()
-    (tmp_path / "environments" / "mine.yaml").write_text(_ENVIRONMENT, encoding="utf-8")
-    run("--env", "mine")
-    assert names(asked[0]) == ["params-lost", "params-reversed"]
-    assert asked[0][-2:] == ["-k", "together or branches"]
+def test_what_is_planted_is_the_environments_to_say(asked: list[list[str]]) -> None:
+    assert run("--env", "mine") == 1
+    assert names(asked[0]) == ["usual"]
+    assert "--env=mine" in asked[0]
 
 
 def test_the_command_line_says_more(asked: list[list[str]]) -> None:

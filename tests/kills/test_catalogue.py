@@ -62,6 +62,14 @@ def test_names_are_chosen_in_the_order_of_the_catalogue() -> None:
     assert chosen(["all"]) == CATALOGUE
 
 
+def test_the_usual_ones_are_an_environments_to_say() -> None:
+    assert chosen(["usual"]) == CATALOGUE
+    assert [mutant.name for mutant in chosen(["usual"], usual=NAMES[4:6])] == NAMES[4:6]
+    assert chosen(["usual"], usual=["quick"]) == chosen(["quick"])
+    with pytest.raises(UnknownMutant, match="kv-swaped"):
+        chosen(["usual"], usual=["kv-swaped"])
+
+
 def test_an_unknown_name_is_met_with_the_nearest_one() -> None:
     with pytest.raises(UnknownMutant, match="did you mean 'kv-swapped'"):
         chosen(["kv-swaped"])

@@ -79,6 +79,18 @@ def test_what_an_environment_cannot_have_is_said(suite: Project) -> None:
     )
 
 
+def test_the_usual_ones_and_their_tests_are_an_environments_to_say(project: Project) -> None:
+    project.environment(mutants={"only": ["params-reversed"], "tests": "judges"})
+    project.tests(TESTS, "suites/correctness/test_it.py")
+    result = project.run("--mutants=usual")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["1 of 1 mutants killed on doubles in * s"])
+    assert result.parseoutcomes()["deselected"] == 2
+    # What is asked for on the command line is done.
+    asked = project.run("--mutants=usual", "-k", "looks_at_nothing")
+    asked.stdout.fnmatch_lines(["params-reversed *survived", "0 of 1 mutants killed*"])
+
+
 def test_a_name_that_is_none(suite: Project) -> None:
     result = suite.run("--mutants=params-lots")
     assert result.ret == 4
