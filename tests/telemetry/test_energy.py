@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdtest.results import Exchange, Measure, Monitor, Piece, Reading
@@ -224,6 +224,7 @@ def test_each_request_has_its_share_of_every_moment() -> None:
     assert energy_by_request([monitor([], missing={"*": "no driver"})], WORK) == {}
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 9), st.floats(0.001, 1)), min_size=1, max_size=20),
     st.lists(st.floats(0, 700), min_size=101, max_size=101),
