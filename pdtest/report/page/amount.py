@@ -84,8 +84,9 @@ def moment(at: float | None) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """``1 test``, ``2 tests``."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    """``1 test``, ``2 tests``, ``2 processes``."""
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{count} {noun}{'' if count == 1 else plural}"
 
 
 def _bytes(value: float) -> str:

@@ -14,6 +14,8 @@ _DECADE: Final = (1.0, 2.0, 5.0)
 #: Decades from which on only their beginnings are written, and up to which round steps are.
 _MANY: Final = 2.0
 _FEW: Final = 0.8
+#: Share of the values' size that an axis shows at least: below it, noise would look like news.
+_LEAST: Final = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +37,18 @@ class Axis:
 
     @classmethod
     def over(cls, values: Iterable[float], unit: str = "", *, zero: bool = True) -> Self:
-        """Linear, long enough for all values; with ``zero`` it begins there."""
+        """Linear, long enough for all values; with ``zero`` it begins there, else it shows small changes."""
         known = [*values]
         low, high = min(known, default=0.0), max(known, default=1.0)
-        low = min(low, 0.0) if zero else low
+        if zero:
+            low = min(low, 0.0)
+        else:
+            least = _LEAST * max(abs(low), abs(high))
+            low, high = min(low, (low + high - least) / 2), max(high, (low + high + least) / 2)
         if high <= low:
             high = low + (abs(low) or 1.0)
         room = (high - low) * 0.06
-        return cls(low=low if low == 0 or not zero else low - room, high=high + room, unit=unit)
+        return cls(low=low if zero and low == 0 else low - room, high=high + room, unit=unit)
 
     @classmethod
     def of_magnitudes(cls, values: Iterable[float], unit: str = "") -> Self:

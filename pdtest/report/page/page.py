@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pdtest.errors import MissingExtra
 from pdtest.report.account import Account, read_account
+from pdtest.report.analysis import analyse
 from pdtest.report.page import pictures
 from pdtest.report.page.amount import Scale, amount, counted, duration, moment
 from pdtest.report.page.group import groups
@@ -40,13 +41,15 @@ def write_report(run: Path, html: Path | None = None) -> Written:
     """
     target = html if html is not None else run / FILES[0]
     account = read_account(run)
-    text = page(account, run)
+    text = render(account, run)
     written = Written(
         html=target,
         json=target.with_suffix(".json"),
         markdown=target.with_suffix(".md"),
         account=account,
     )
+    for load in account.loads:
+        analyse(load, run)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")
     written.json.write_text(account.model_dump_json() + "\n", encoding="utf-8")
@@ -54,7 +57,7 @@ def write_report(run: Path, html: Path | None = None) -> Written:
     return written
 
 
-def page(account: Account, run: Path) -> str:
+def render(account: Account, run: Path) -> str:
     """The page of an account; ``run`` is where its pictures are. Raises MissingExtra."""
     jinja = _jinja()
     environment = jinja.Environment(

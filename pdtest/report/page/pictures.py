@@ -39,6 +39,8 @@ _QUANTITIES: Final = {
     "running": "Requests running",
     "waiting": "Requests waiting",
 }
+#: Units whose zero is far from everything that happens.
+_NEVER_ZERO: Final = frozenset({"MHz", "°C"})
 #: Counters and codes, whose curves say nothing.
 _UNDRAWN: Final = ("energy", "throttle", "_total")
 #: Of a sweep, over how hard it was driven.
@@ -70,16 +72,37 @@ def requests_of(test: TestShown) -> Lanes:
 _FLAGS: Final = {"died": "bad", "armed": "bad", "restarted": "warn", "lifted": "good", "ready": "good"}
 
 
-def requests_of_load(load: LoadShown) -> Lanes:
-    """A sample of its requests, in the order in which they were due."""
-    note = f"{len(load.journeys)} of {counted(load.requests, 'request')}, in the order in which they were due"
-    return lanes(
+def requests_of_load(load: LoadShown) -> Iterator[Lanes]:
+    """A sample of its requests: when they were, and what each spent its time on, the slowest first."""
+    legend = tuple(_legend(load.journeys))
+    yield lanes(
         "Requests",
         [_journey(journey, journey.name) for journey in load.journeys],
-        note=note,
-        legend=_legend(load.journeys),
+        note=f"{len(load.journeys)} of {load.requests}, in the order in which they were due",
+        legend=legend,
         named=False,
     )
+    alone = sorted((_from_zero(journey) for journey in load.journeys), key=_took, reverse=True)
+    yield lanes(
+        "What they spent their time on",
+        [_journey(journey, journey.name) for journey in alone],
+        note="each since it was due, the slowest first",
+        legend=legend,
+        named=False,
+    )
+
+
+def _from_zero(journey: Journey) -> Journey:
+    zero = journey.spans[0].from_s if journey.spans else 0.0
+    spans = (
+        span.model_copy(update={"from_s": span.from_s - zero, "to_s": span.to_s - zero})
+        for span in journey.spans
+    )
+    return journey.model_copy(update={"spans": tuple(spans)})
+
+
+def _took(journey: Journey) -> float:
+    return journey.spans[-1].to_s if journey.spans else 0.0
 
 
 def uptime(account: Account, environment: str) -> Lanes:
@@ -175,7 +198,7 @@ def telemetry(load: LoadShown) -> Iterator[Chart]:
             _QUANTITIES.get(name, name.replace("_", " ")),
             series_of,
             x,
-            Axis.over(values, shown),
+            Axis.over(values, shown, zero=shown not in _NEVER_ZERO),
             note=f"mean {amount(mean, shown)}, at most {amount(most, shown)}",
             bands=bands,
         )
