@@ -26,7 +26,7 @@ def _and_its_extension(prompts: Prompts, bounds: Bounds) -> list[Request]:
 
 
 def _and_its_branches(prompts: Prompts, bounds: Bounds) -> list[Request]:
-    (trunk,) = _three_blocks_and_a_bit(prompts, bounds)
+    (trunk,) = _exactly_three_blocks(prompts, bounds)
     size = bounds.block_size
     # Both go on where the trunk has whole blocks: what is reused is part of what came, never all of it.
     return [
