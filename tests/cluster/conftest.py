@@ -10,8 +10,11 @@ import pytest
 from pdtest.cluster.cluster import Cluster
 from pdtest.events import Event, read
 from pdtest.launch.claims import DIRECTORY_VARIABLE
+from tests.launch.sshd import servers
 
 from .fakes import cluster_of, survivors
+
+__all__ = ["servers"]
 
 
 class Workshop:
@@ -22,8 +25,13 @@ class Workshop:
         self.owner = f"test-{uuid.uuid4().hex}"
         self._clusters: list[Cluster] = []
 
-    def cluster(self, members: Mapping[str, Mapping[str, Any]], subdirectory: str = "run") -> Cluster:
-        cluster = cluster_of(members, self.directory / subdirectory, self.owner)
+    def cluster(
+        self,
+        members: Mapping[str, Mapping[str, Any]],
+        subdirectory: str = "run",
+        hosts: Mapping[str, Any] | None = None,
+    ) -> Cluster:
+        cluster = cluster_of(members, self.directory / subdirectory, self.owner, hosts)
         self._clusters.append(cluster)
         return cluster
 

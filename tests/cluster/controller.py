@@ -1,6 +1,6 @@
 """A run in a process of its own, for tests that interrupt or kill it.
 
-Arguments: directory, owner, members as JSON. Says "ready", then stops when its input ends.
+Arguments: directory, owner, members and hosts as JSON. Says "ready", then stops when its input ends.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 
 def main() -> None:
     fakes = importlib.import_module("fakes")  # beside this script
-    cluster = fakes.cluster_of(json.loads(sys.argv[3]), Path(sys.argv[1]), sys.argv[2])
+    members, hosts = map(json.loads, sys.argv[3:])
+    cluster = fakes.cluster_of(members, Path(sys.argv[1]), sys.argv[2], hosts)
     try:
         cluster.start()
         say("ready")

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from pdtest.cluster.cluster import Cluster
-from pdtest.environment.schema import Connector, Environment, Member, Model
+from pdtest.environment.schema import Connector, Environment, Host, Member, Model
 from pdtest.events import Journal
 from pdtest.launch.kin import OWNER_VARIABLE, Kin
 from pdtest.launch.registry import launchers
@@ -73,13 +73,16 @@ class FakeService:
         return Probe(url=f"{placement.url}/health")
 
 
-def environment_of(members: Mapping[str, Mapping[str, Any]]) -> Environment:
+def environment_of(
+    members: Mapping[str, Mapping[str, Any]], hosts: Mapping[str, Any] | None = None
+) -> Environment:
     """An environment of fake members. Each is given as its script, beside `role`, `ports` and the like."""
     fields = set(Member.model_fields)
     return Environment(
         name="fake",
         model=Model(path="none", dtype="float32", block_size=32, max_model_len=64),
         connector=Connector(contract=("nixl",)),
+        hosts={name: Host.model_validate(host) for name, host in (hosts or {"local": {}}).items()},
         members={
             name: Member.model_validate(
                 {"role": "decode", "service": "fake", "stop_timeout_s": 5.0}
@@ -91,9 +94,14 @@ def environment_of(members: Mapping[str, Mapping[str, Any]]) -> Environment:
     )
 
 
-def cluster_of(members: Mapping[str, Mapping[str, Any]], directory: Path, owner: str) -> Cluster:
+def cluster_of(
+    members: Mapping[str, Mapping[str, Any]],
+    directory: Path,
+    owner: str,
+    hosts: Mapping[str, Any] | None = None,
+) -> Cluster:
     return Cluster(
-        environment_of(members),
+        environment_of(members, hosts),
         directory,
         services={"fake": FakeService()},
         launchers=launchers(),

@@ -30,7 +30,7 @@ class Controllers:
     def start(self, members: dict[str, dict[str, Any]]) -> str:
         owner = f"test-{uuid.uuid4().hex}"
         self._processes[owner] = subprocess.Popen(
-            [sys.executable, str(CONTROLLER), str(self.directory(owner)), owner, json.dumps(members)],
+            [sys.executable, str(CONTROLLER), str(self.directory(owner)), owner, json.dumps(members), "null"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

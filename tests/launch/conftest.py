@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from pdtest.launch.far import FarHost
 from pdtest.launch.kin import OWNER_VARIABLE, Kin
 from pdtest.launch.ssh import SshLauncher
 from pdtest.services.service import Command
-from tests.launch.sshd import Sshd, keygen
+from tests.launch.sshd import servers
+
+__all__ = ["servers"]
 
 Reach = Callable[..., Awaitable[FarHost]]
 
@@ -57,20 +59,6 @@ def python(program: str, owner: str, **more: Any) -> Command:
     """A command that runs a piece of Python, quick to start."""
     env = {OWNER_VARIABLE: owner} | more.pop("env", {})
     return Command(argv=(sys.executable, "-S", "-E", "-u", "-c", program), env=env, **more)
-
-
-@pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sshd, Sshd]]:
-    """Two hosts. What tests start there is ended by them."""
-    directory = tmp_path_factory.mktemp("hosts")
-    key = keygen(directory / "id")
-    with ExitStack() as stack:
-        pair = []
-        for name, address in (("a", "127.0.0.2"), ("b", "127.0.0.3")):
-            server = Sshd.start(address, directory / name, key)
-            stack.callback(server.stop)
-            pair.append(server)
-        yield pair[0], pair[1]
 
 
 @pytest.fixture

@@ -9,9 +9,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+
+import pytest
 
 from pdtest.environment.schema import Host
 from pdtest.environment.ssh import Ssh
@@ -102,6 +106,20 @@ class Sshd:
                 time.sleep(0.01)
             else:
                 return
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sshd, Sshd]]:
+    """Two hosts. What tests start there is ended by them."""
+    directory = tmp_path_factory.mktemp("hosts")
+    key = keygen(directory / "id")
+    with ExitStack() as stack:
+        pair = []
+        for name, address in (("a", "127.0.0.2"), ("b", "127.0.0.3")):
+            server = Sshd.start(address, directory / name, key)
+            stack.callback(server.stop)
+            pair.append(server)
+        yield pair[0], pair[1]
 
 
 def keygen(path: Path, passphrase: str = "") -> Path:
