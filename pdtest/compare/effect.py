@@ -11,7 +11,7 @@ Values = NDArray[np.float64]
 
 #: The interval leaves out this share of what might be true, at each end.
 _BEYOND: Final = 0.05
-_RESAMPLES: Final = 2000
+_RESAMPLES: Final = 1000
 
 
 def shift(old: Values, new: Values) -> Values:
