@@ -134,7 +134,12 @@ class AscendMeter:
 
     def _card(self, card: int, rows: Sequence[ChipRow]) -> Seen:
         told = [row.power_w for row in rows if row.power_w is not None]
-        power = sum(told) if told else card_power_w(self._npu_smi("info", "-t", "common", "-i", str(card)))
+        if told:
+            return Seen(values={_POWER: sum(told)})
+        try:
+            power = card_power_w(self._npu_smi("info", "-t", "common", "-i", str(card)))
+        except LookupError as problem:
+            return Seen(values={}, missing={_POWER: str(problem)})
         if power is None:
             return Seen(values={}, missing={_POWER: f"npu-smi tells no power of card {card}"})
         return Seen(values={_POWER: power})

@@ -93,6 +93,15 @@ def test_power_that_nothing_tells_is_missing_not_zero(install: Install) -> None:
     assert seen.missing == {"power_w": "npu-smi tells no power of card 2"}
 
 
+def test_a_card_that_fails_leaves_its_chips_what_they_tell(install: Install) -> None:
+    install(f"[ $# = 1 ] || exit 3\n{answers('300i-duo')}")
+    one = meter(decode=1)
+    one.open()
+    read = one.read()
+    assert read["ascend1"].values["temperature_c"] == 43.0
+    assert "-t common -i 2 ended with 3" in read["ascend-card2"].missing["power_w"]
+
+
 def test_a_chip_that_is_not_there_is_named(install: Install) -> None:
     install(answers("910b4"))
     offers = {offer.name: offer for offer in meter(prefill=3, decode=4).open()}
