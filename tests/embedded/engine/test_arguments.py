@@ -121,6 +121,15 @@ def test_what_makes_no_sense_is_explained(
     assert expected in refused(capsys, "--model", model, *line.split())
 
 
+@pytest.mark.parametrize("flag", ["--fault-transfer", "--fault-lifetime"])
+def test_planted_bugs_are_words_that_are_known_or_files(
+    model: str, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    assert "expected one of" in refused(capsys, "--model", model, flag, "leeked")
+    settings = arguments.read(["--model", model, flag, "@/some/file"], {})
+    assert getattr(settings, flag.removeprefix("--").replace("-", "_")) == "@/some/file"
+
+
 def test_without_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--model" in refused(capsys)
 
