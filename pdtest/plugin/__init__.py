@@ -42,7 +42,7 @@ from pdtest.plugin.junit import keep_junit
 from pdtest.plugin.marks import DISRUPTIVE, expect_known_issues, register, spare_attached
 from pdtest.plugin.mutants import Killing, planted
 from pdtest.plugin.options import add_options, refuse_misread_path
-from pdtest.plugin.performance import loads
+from pdtest.plugin.performance import loads, pdtest_watch
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.report import conclude, prepare
 from pdtest.plugin.selection import select
@@ -72,6 +72,7 @@ __all__ = [
     "loads",
     "oracle",
     "pdtest_record",
+    "pdtest_watch",
     "prefill",
     "prompts",
     "proxy",

@@ -30,7 +30,7 @@ from pdtest.plugin.terminal import released
 from pdtest.plugin.wanted import current_run, vocab_size_of
 from pdtest.report import performance as report
 from pdtest.results import Exchange, Result, read_exchanges
-from pdtest.telemetry.telemetry import telemetry
+from pdtest.telemetry.telemetry import Telemetry, telemetry
 from pdtest.telemetry.wanted import settings_of
 from pdtest.wire.contract import Contract
 
@@ -143,8 +143,16 @@ class Loads:
         self.show(report.one_line(result))
 
 
+@pytest.fixture(scope="session")
+def pdtest_watch(cluster: Cluster) -> Iterator[Telemetry]:
+    """What looks at devices and engines, from the first load on an environment to its end."""
+    every_s = cluster.environment.performance.every_s
+    with telemetry(settings_of(cluster.members.values(), every_s=every_s)) as watch:
+        yield watch
+
+
 @pytest.fixture
-def loads(request: pytest.FixtureRequest, pdtest_record: TestRecord, contract: Contract) -> Iterator[Loads]:
+def loads(request: pytest.FixtureRequest, pdtest_record: TestRecord, contract: Contract) -> Loads:
     """Puts the environment's workloads on it, looks at devices and engines meanwhile, keeps the results.
 
     ``loads.runs()``: `performance.workload` on prefill and decode, `performance.runs` times, measured once
@@ -157,27 +165,25 @@ def loads(request: pytest.FixtureRequest, pdtest_record: TestRecord, contract: C
     if not environment.workloads:
         pytest.skip(f"{environment.name} has no workloads")
     run = current_run(request.config)
-    settings = settings_of(cluster.members.values(), every_s=environment.performance.every_s)
-    with telemetry(settings) as watch:
-        bench = Bench(
-            cluster=cluster,
-            run=run.id,
-            directory=run.directory / environment.name / "loads",
-            watch=watch,
-            read=lambda names: asyncio.run(_read(cluster, names)),
-            vocab_size=vocab_size_of(environment),
-            build=asyncio.run(_versions(cluster)),
-            salt=f"{run.seed}:{run.id}",
-        )
-        yield Loads(
-            environment=environment,
-            contract=contract,
-            cluster=cluster,
-            sides=sides_of(cluster, contract),
-            bench=bench,
-            _request=request,
-            _known=request.config.stash.setdefault(MEASURED, {}),
-        )
+    bench = Bench(
+        cluster=cluster,
+        run=run.id,
+        directory=run.directory / environment.name / "loads",
+        watch=request.getfixturevalue("pdtest_watch"),
+        read=lambda names: asyncio.run(_read(cluster, names)),
+        vocab_size=vocab_size_of(environment),
+        build=asyncio.run(_versions(cluster)),
+        salt=f"{run.seed}:{run.id}",
+    )
+    return Loads(
+        environment=environment,
+        contract=contract,
+        cluster=cluster,
+        sides=sides_of(cluster, contract),
+        bench=bench,
+        _request=request,
+        _known=request.config.stash.setdefault(MEASURED, {}),
+    )
 
 
 async def _read(cluster: Cluster, names: Collection[str]) -> Reading:
