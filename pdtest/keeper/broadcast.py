@@ -6,7 +6,7 @@ import queue
 import threading
 from pathlib import Path
 
-from pdtest.events import Journal
+from pdtest.events import Journal, MemberStarting
 from pdtest.events.record import Event
 
 #: Ends a listener's queue.
@@ -18,6 +18,8 @@ class Broadcast(Journal):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        #: The last start of each member: who comes later must know of it, too.
+        self.starts: dict[str, MemberStarting] = {}
         self._listening: list[Listener] = []
         self._guard = threading.Lock()
 
@@ -25,6 +27,8 @@ class Broadcast(Journal):
         """Write it, then pass it on."""
         super().append(event)
         with self._guard:
+            if isinstance(event, MemberStarting):
+                self.starts[event.member] = event
             for listener in self._listening:
                 listener.put(event)
 

@@ -162,6 +162,7 @@ class Keeper:
         return {
             "environment": cluster.environment,
             "exposed": cluster.exposed,
+            "starts": tuple(self._journal.starts.values()),
             "members": {
                 name: (one.placement, one.directory, one.url, one.launcher.name, one.launcher.starts)
                 for name, one in cluster.members.items()

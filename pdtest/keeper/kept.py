@@ -13,7 +13,8 @@ from pdtest.cluster.member import Reflection, RunningMember
 from pdtest.environment.api_key import api_key
 from pdtest.environment.schema import Environment
 from pdtest.errors import PdtestError
-from pdtest.events import Journal
+from pdtest.events import Journal, MemberStarting
+from pdtest.events.record import Event
 from pdtest.keeper.messages import Answer, Ask, Busy, News, Progress
 from pdtest.keeper.socket import knock
 from pdtest.launch.launcher import Process
@@ -86,9 +87,7 @@ class KeptCluster(Cluster):
     `stop` without names leaves: the members go on. `end` ends them, and the keeper.
     """
 
-    def __init__(
-        self, environment: Environment, directory: Path, *, journal: Journal, holder: str
-    ) -> None:
+    def __init__(self, environment: Environment, directory: Path, *, journal: Journal, holder: str) -> None:
         """Connects to the keeper in ``directory``; ``holder`` is how others are told who uses it.
 
         Raises KeeperGone where there is none.
@@ -103,6 +102,8 @@ class KeptCluster(Cluster):
         )
         self._holder = holder
         self._calls = threading.Lock()
+        #: The last start of each member that was written down.
+        self._starts: dict[str, float] = {}
         try:
             self._line, self._ear = knock(self.directory), knock(self.directory)
         except OSError as error:
@@ -142,13 +143,18 @@ class KeptCluster(Cluster):
         return tuple(self._ask("holders"))
 
     def join(self) -> None:
-        """Learn of the members that run, and hear of everything that happens to them from now on."""
-        self._mirror()
+        """Learn of the members that run, and hear of everything that happens to them from now on.
+
+        The journal gets the start of each, however long ago that was: histories need it.
+        """
         if self._hearing is None:
             self._ear.send(Ask(call="listen"))
-            self._reflect(self._ear.recv().members)
+            self._ear.recv()
+            self._mirror()
             self._hearing = threading.Thread(target=self._hear, daemon=True, name="pdtest-keeper")
             self._hearing.start()
+        else:
+            self._mirror()
 
     def start(self, names: Collection[str] | None = None, *, watch: Watch | None = None) -> None:
         """As `Cluster.start`."""
@@ -222,6 +228,8 @@ class KeptCluster(Cluster):
         """Images of the members, which others may have made other ones meanwhile."""
         kept = self._ask("members")
         self._exposed = kept["exposed"]
+        for start in kept["starts"]:
+            self._note(start)
         for name, (placement, directory, url, way, starts) in kept["members"].items():
             if name in self._members:
                 self._members[name].placement = placement
@@ -256,6 +264,14 @@ class KeptCluster(Cluster):
                 process = KeptProcess(pid=one.pid, returncode=one.returncode)
                 self._members[one.name].reflect(one, process)
 
+    def _note(self, event: Event) -> None:
+        """Write it down, a start once."""
+        if isinstance(event, MemberStarting):
+            if self._starts.get(event.member, 0.0) >= event.at:
+                return
+            self._starts[event.member] = event.at
+        self._journal.append(event)
+
     def _hear(self) -> None:
         """Until the keeper ends or we leave."""
         try:
@@ -263,6 +279,6 @@ class KeptCluster(Cluster):
                 news: News = self._ear.recv()
                 if news.member is not None:
                     self._reflect([news.member])
-                self._journal.append(news.event)
+                self._note(news.event)
         except (EOFError, OSError, TypeError):  # TypeError: closed by us while it was being read
             return

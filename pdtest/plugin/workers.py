@@ -117,7 +117,9 @@ def end_clusters(directory: Path) -> None:
 
 def gather(directory: Path) -> None:
     """One journal of all workers' events in the order of their times, and one list of verdicts."""
-    journals = sorted(directory.glob("events-*.jsonl"))
+    own = sorted(directory.glob("events-*.jsonl"))
+    # A keeper has also what happened before any worker heard of it, and after all had gone.
+    journals = (*own, *sorted(directory.glob("*/events.jsonl")))
     events: list[Event] = sorted(
         (event for path in journals for event in read(path)), key=lambda event: event.at
     )
@@ -134,7 +136,7 @@ def gather(directory: Path) -> None:
         one for path in sorted(directory.glob("verdicts-*.json")) for one in json.loads(path.read_text())
     ]
     (directory / "verdicts.json").write_text(json.dumps(verdicts, indent=1) + "\n", encoding="utf-8")
-    for path in (*journals, *directory.glob("verdicts-*.json")):
+    for path in (*own, *directory.glob("verdicts-*.json")):
         path.unlink()
 
 

@@ -129,7 +129,8 @@ class Project:
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
-            return OWNER_VARIABLE in process.environ() and str(self.path) in str(process.cwd())
+            keeps = "pdtest.keeper" in process.cmdline()
+            return (keeps or OWNER_VARIABLE in process.environ()) and str(self.path) in str(process.cwd())
         except psutil.Error:
             return False
 

@@ -68,20 +68,6 @@ def test_a_junit_file_of_ones_own_is_left_where_it_was_asked_for(project: Projec
     assert not (project.latest / "junit.xml").exists()
 
 
-def test_workers_are_refused_a_cluster_and_told_why(project: Project) -> None:
-    project.environment()
-    project.tests("def test_one(cluster): pass\ndef test_plain(): pass\n")
-
-    result = project.pytester.run(*project.command("-n", "1"), timeout=60)
-
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(
-        ["*a cluster cannot be shared by pytest-xdist's workers yet*", "*without -n*"]
-    )
-    assert not (project.path / ".pdtest").exists()
-
-
 def test_two_runs_at_once_do_not_collide(project: Project) -> None:
     project.environment()
     project.tests(ASYNC.format(mark=""))
