@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -91,6 +92,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     contents: dict[str, dict[str, Any]] = {
         "vllm": {},
+        "vllm.logger": {"init_logger": logging.getLogger},
         "vllm.platforms": {"current_platform": Some(is_cpu=lambda: False)},
         "vllm.distributed": {},
         "vllm.distributed.kv_transfer": {},
@@ -199,6 +201,22 @@ def test_one_that_was_given_up_is_forgotten(planted: Any) -> None:
     engine.worker.arrived = {"a"}
     engine.worker.get_transfer_results(set())
     assert engine.changed() == set()
+
+
+def test_the_xray_looks_at_what_was_spoiled(planted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "pdtest.probe.connector", raising=False)
+    probe = importlib.import_module("pdtest.probe.connector")
+    seen: list[bool] = []
+    monkeypatch.setattr(
+        probe.Probe, "_xray_arrived", lambda self, _: seen.append(not self.caches["layer.0"][3].any())
+    )
+    monkeypatch.setattr(probe.Recorder, "of", lambda *_, **__: None)
+    engine = Engine(getattr(probe, "pdtest.mutants.connector:Plain"), "zeroed")
+    engine.load(3)
+    engine.worker.arrived = {"a"}
+    engine.worker.get_transfer_results(set())
+    monkeypatch.delitem(sys.modules, "pdtest.probe.connector")
+    assert seen == [True]
 
 
 def test_a_name_that_nobody_knows(planted: Any) -> None:
