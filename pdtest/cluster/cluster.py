@@ -21,7 +21,7 @@ from pdtest.cluster.member import RunningMember
 from pdtest.cluster.placement import PlacementError, known, place
 from pdtest.cluster.snapshot import Snapshot
 from pdtest.cluster.supervisor import Supervisor
-from pdtest.cluster.xray import can_be_xrayed, directory_of
+from pdtest.cluster.xray import can_be_xrayed, exposure_of
 from pdtest.environment.api_key import api_key
 from pdtest.environment.schema import Environment, Role
 from pdtest.errors import PdtestError
@@ -348,10 +348,11 @@ class Cluster:
     def _render(self, member: RunningMember) -> Command:
         if not member.launcher.starts:
             return Command(argv=())
-        exposed = directory_of(member, self.directory) if self._exposed and can_be_xrayed(member) else None
-        command = member.service.render(replace(member.placement, xray=exposed))
+        exposed = self._exposed and can_be_xrayed(member)
+        records, arriving = exposure_of(member, self.directory) if exposed else (None, ())
+        command = member.service.render(replace(member.placement, xray=records))
         env = {**command.env, OWNER_VARIABLE: self._owner}
-        return replace(command, env=env, log_files=member.service.log_files)
+        return replace(command, env=env, log_files=(*member.service.log_files, *arriving))
 
     def _made_of(self, member: RunningMember, command: Command | None = None) -> str:
         return made_of(command or self._render(member), member.placement.member.code, Path.cwd())

@@ -18,6 +18,22 @@ def directory_of(member: RunningMember, root: Path) -> Path:
     return root / DIRECTORY / member.name
 
 
+def exposure_of(member: RunningMember, root: Path) -> tuple[Path, tuple[str, ...]]:
+    """Where the member is told to write its records, and the files that must be brought here from there.
+
+    On another host it writes beside its logs, and its records travel to `directory_of` as logs do.
+    """
+    ours = directory_of(member, root)
+    if not member.placement.abroad:
+        return ours, ()
+    arrivals = member.directory / DIRECTORY
+    for directory in (ours, member.directory):
+        directory.mkdir(parents=True, exist_ok=True)
+    if not arrivals.is_symlink():
+        arrivals.symlink_to(ours)
+    return member.placement.directory / DIRECTORY, (f"{DIRECTORY}/*.jsonl",)
+
+
 def can_be_xrayed(member: RunningMember) -> bool:
     """An engine that moves KV, that pdtest starts, and that can be told."""
     return member.role in TRANSFERRING and member.launcher.starts and isinstance(member.service, Xrayed)

@@ -58,7 +58,7 @@ class FarHost:
         self._greeting: Mapping[str, Any] = {}
         self._processes: dict[str, FarProcess] = {}
         self._ended_already: dict[int, int] = {}
-        self._logs: dict[tuple[str, str], Path] = {}
+        self._kept_in: dict[str, Path] = {}
         self._ports: list[tuple[int, str]] = []
         self._devices: list[tuple[str, tuple[int, ...], str]] = []
         self._reaching = asyncio.Lock()
@@ -142,7 +142,7 @@ class FarHost:
         script = keep(command, directory, runs_in=self.directory(name), heading=self._heading(name))
         variables = {key: str(value) for key, value in self._settings.env.items() if value is not None}
         logs = [log.name, *command.log_files]
-        self._logs |= {(name, file): directory / file for file in logs}
+        self._kept_in[name] = directory
         append(log, b"")
         try:
             answer = await self._ask(
@@ -196,7 +196,9 @@ class FarHost:
     def _hear(self, message: Mapping[str, Any]) -> None:
         member = str(message["member"])
         if message["event"] == "log":
-            append(self._logs[member, message["file"]], base64.b64decode(message["data"]))
+            path = self._kept_in[member] / message["file"]
+            if ".." not in path.parts and path.is_relative_to(self._kept_in[member]):
+                append(path, base64.b64decode(message["data"]))
             return
         process, pid = self._processes.get(member), int(message["pid"])
         if process is not None and process.far_pid == pid:

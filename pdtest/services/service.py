@@ -77,8 +77,8 @@ class Command:
     """A rendered member: what to run, with which variables and files.
 
     ``env`` holds additions to the inherited environment. ``files`` are relative to the member's
-    directory, and so are ``log_files``, which the program writes beside its output. ``secrets`` are values
-    that must be masked wherever the command is shown.
+    directory, and so are ``log_files``, names or patterns of what the program writes beside its output.
+    ``secrets`` are values that must be masked wherever the command is shown.
     """
 
     argv: tuple[str, ...]
