@@ -13,6 +13,7 @@ from rich.table import Table
 from pdtest.cli.runs import Home, baselines, measured, named, no_baseline
 from pdtest.cli.terminal import Guarded, output
 from pdtest.compare.baselines import Baseline
+from pdtest.compare.words import counted
 
 app = typer.Typer(
     cls=Guarded,
@@ -84,7 +85,9 @@ def set_baseline(
     saved = baselines(home).save(name, results, add=add)
     for baseline in saved:
         row = _row(baseline)
-        typer.echo(f"{name}: {row['environment']}, {row['target']}, {row['load']}: {row['runs']} run(s)")
+        typer.echo(
+            f"{name}: {row['environment']}, {row['target']}, {row['load']}: {counted(len(baseline.results), 'run')}"
+        )
     if not saved:
         typer.echo("nothing kept: all runs were bound by their client")
         raise typer.Exit(1)
