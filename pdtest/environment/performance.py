@@ -76,6 +76,10 @@ class Performance(Strict):
     workload: str = Field(default="default", description="which of `workloads` is put on")
     runs: int = Field(default=5, gt=0, description="of each side of a comparison: the run is the unit")
     processes: int = Field(default=1, gt=0, description="of the load's client, where one core is not enough")
+    take_turns: bool = Field(
+        default=False,
+        description="the sides share devices: to measure one the other is stopped; it ends with PD",
+    )
     every_s: float = Field(default=0.1, gt=0, description="seconds between readings of the monitors")
     slo: Slo = Slo()
     claims: Limits = Field(

@@ -31,14 +31,22 @@ class Side:
     contract: Contract | None
 
     @property
+    def members(self) -> frozenset[str]:
+        """All that it needs: engines, and the proxy."""
+        return frozenset({*self.engines, *(way.answers.name for way in self.ways)})
+
+    @property
     def apart(self) -> bool:
         """Whether prefill and decode are."""
         return self.contract is not None
 
 
-def sides_of(cluster: Cluster, contract: Contract) -> dict[str, Side]:
-    """Those of a running environment, by name: `PD`, and `SINGLE` where a colocated member runs beside it."""
-    proxies = [member for member in cluster.with_role(Role.PROXY) if member.alive]
+def sides_of(cluster: Cluster, contract: Contract, *, resting: bool = False) -> dict[str, Side]:
+    """Those of a running environment, by name: `PD`, and `SINGLE` where it has a colocated member.
+
+    Members that do not run are left out, unless sides take turns and they may be ``resting``.
+    """
+    proxies = [member for member in cluster.with_role(Role.PROXY) if member.alive or resting]
     prefills, decodes = cluster.with_role(Role.PREFILL), cluster.with_role(Role.DECODE)
     found = {}
     if proxies:
@@ -46,7 +54,7 @@ def sides_of(cluster: Cluster, contract: Contract) -> dict[str, Side]:
         found[PD] = _apart(PD, ways, [*prefills, *decodes], contract)
     elif can_lead(contract):
         found[PD] = led(cluster, contract, prefills, decodes)
-    alone = [member for member in cluster.with_role(Role.COLOCATED) if member.alive]
+    alone = [member for member in cluster.with_role(Role.COLOCATED) if member.alive or resting]
     if alone:
         ways = tuple(Way(answers=target_of(cluster, member)) for member in alone)
         engines = {member.name: member.role for member in alone}

@@ -26,7 +26,7 @@ from pdtest.oracle.volley import read_engines
 from pdtest.plugin.endpoints import endpoint_of
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.stash import MEASURED
-from pdtest.plugin.terminal import released
+from pdtest.plugin.terminal import released, start_up
 from pdtest.plugin.wanted import current_run, vocab_size_of
 from pdtest.report import performance as report
 from pdtest.results import Exchange, Result, read_exchanges
@@ -76,9 +76,25 @@ class Loads:
 
     def put(self, name: str, workload: Workload, side: Side, *, repeat: int = 0) -> Result:
         """Put a workload on a side, and tell everybody what came of it."""
+        self.make_room(side)
         result = self.bench.measure(name, workload, side, repeat=repeat, processes=self.settings.processes)
         self._publish(result)
         return result
+
+    def make_room(self, side: Side) -> None:
+        """Where sides share devices, stop the other one and start this one."""
+        if not self.settings.take_turns:
+            return
+        running = {name for name, member in self.cluster.members.items() if member.alive}
+        in_the_way = {name for one in self.sides.values() for name in one.members} & running - side.members
+        if in_the_way:
+            self.cluster.stop(in_the_way)
+        missing = side.members - running
+        if missing:
+            self.bench.warm.discard(side.name)
+            headline = f"starting {side.name} of {self.environment.name}"
+            with start_up(self._request.config, self.cluster, headline) as watch:
+                self.cluster.start(missing, watch=watch)
 
     def exchanges(self, result: Result) -> Sequence[Exchange]:
         """What the client saw of a load."""
@@ -152,7 +168,7 @@ def pdtest_watch(cluster: Cluster) -> Iterator[Telemetry]:
 
 
 @pytest.fixture
-def loads(request: pytest.FixtureRequest, pdtest_record: TestRecord, contract: Contract) -> Loads:
+def loads(request: pytest.FixtureRequest, pdtest_record: TestRecord, contract: Contract) -> Iterator[Loads]:
     """Puts the environment's workloads on it, looks at devices and engines meanwhile, keeps the results.
 
     ``loads.runs()``: `performance.workload` on prefill and decode, `performance.runs` times, measured once
@@ -175,15 +191,20 @@ def loads(request: pytest.FixtureRequest, pdtest_record: TestRecord, contract: C
         build=asyncio.run(_versions(cluster)),
         salt=f"{run.seed}:{run.id}",
     )
-    return Loads(
+    used = Loads(
         environment=environment,
         contract=contract,
         cluster=cluster,
-        sides=sides_of(cluster, contract),
+        sides=sides_of(cluster, contract, resting=environment.performance.take_turns),
         bench=bench,
         _request=request,
         _known=request.config.stash.setdefault(MEASURED, {}),
     )
+    try:
+        yield used
+    finally:
+        if PD in used.sides:
+            used.make_room(used.sides[PD])
 
 
 async def _read(cluster: Cluster, names: Collection[str]) -> Reading:

@@ -70,6 +70,9 @@ def test_a_colocated_instance_that_is_gone_is_no_side() -> None:
     gone = Member("alone", Role.COLOCATED, alive=False)
 
     assert SINGLE not in sides_of(cluster(P1, D1, PROXY, gone), NIXL)
+    resting = sides_of(cluster(P1, D1, PROXY, gone), NIXL, resting=True)
+    assert resting[SINGLE].members == {"alone"}
+    assert resting[PD].members == {"p1", "d1", "proxy"}
 
 
 def test_engines_take_turns_with_one_another() -> None:

@@ -26,6 +26,7 @@ workloads:
     client: {{loop_lag_p99_s: 5, schedule_lag_p99_s: 5}}
 performance:
   runs: 2
+  take_turns: true
   slo: {{ttft_s: 30}}
 thresholds:
   performance:
@@ -161,6 +162,27 @@ def test_servers_tell_of_the_load_and_not_of_its_warm_up(finished: tuple[Path, s
         value = measures[f"phase_{phase}_mean"].value
         assert value is not None
         assert value >= 0
+
+
+def test_sides_that_share_devices_take_turns(finished: tuple[Path, str]) -> None:
+    """The single instance is measured while prefill and decode are stopped, and the other way round."""
+    told = [json.loads(line) for line in (finished[0] / "events.jsonl").read_text().splitlines()]
+    running, seen = set[str](), []
+    for one in told:
+        if one["kind"] == "MemberReady":
+            running.add(one["member"])
+        elif one["kind"] == "MemberStopped":
+            running.discard(one["member"])
+        elif one["kind"] == "LoadMeasured" and "default" in one["file"]:
+            seen.append((one["file"].split("/")[2], frozenset(running)))
+
+    pair = frozenset({"prefill", "decode", "proxy"})
+    assert seen == [
+        ("default-single-0", frozenset({"colocated"})),
+        ("default-pd-0", pair),
+        ("default-pd-1", pair),
+        ("default-single-1", frozenset({"colocated"})),
+    ]
 
 
 def test_numbers_reach_events_and_junit(finished: tuple[Path, str]) -> None:
