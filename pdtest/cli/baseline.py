@@ -84,10 +84,8 @@ def set_baseline(
     results = [result for run in runs for result in measured(run, home).results]
     saved = baselines(home).save(name, results, add=add)
     for baseline in saved:
-        row = _row(baseline)
-        typer.echo(
-            f"{name}: {row['environment']}, {row['target']}, {row['load']}: {counted(len(baseline.results), 'run')}"
-        )
+        series, runs_kept = baseline.series, counted(len(baseline.results), "run")
+        typer.echo(f"{name}: {series.environment}, {series.target}, {series.workload}: {runs_kept}")
     if not saved:
         typer.echo("nothing kept: all runs were bound by their client")
         raise typer.Exit(1)
