@@ -22,7 +22,7 @@ from pdtest.wire.nixl import NixlContract
 from tests.load.calibrated import Served, driven, serving, stamps
 
 #: A machine that does other things, too, may delay anything by so much, but not half of all.
-HICCUP_S = 0.02
+HICCUP_S = 0.03
 
 
 def test_the_clients_own_error_is_small(calibration: Served) -> None:
@@ -38,6 +38,7 @@ def test_the_clients_own_error_is_small(calibration: Served) -> None:
         every += [piece.at_s - at for piece, at in zip(one.pieces, written, strict=True)]
         late.append(one.sent_s - one.scheduled_s)
     assert min(every) > 0, "nothing is seen before it was sent"
+    assert min(late) > -0.002, "nothing is sent before its time"
     assert statistics.median(first) < HICCUP_S
     assert statistics.median(every) < HICCUP_S
     assert statistics.median(late) < HICCUP_S, "requests are sent when they are due"
@@ -58,9 +59,12 @@ def test_what_is_recorded_of_a_request(calibration: Served) -> None:
 
 def test_events_that_come_in_one_read_are_told_apart(calibration: Served) -> None:
     together = driven(calibration("--together", "5"), requests=4)
-    assert together.client.coalesced_share == pytest.approx(0.8)
-    assert {len({piece.read for piece in one.pieces}) for one in together.exchanges} == {2}
-    assert together.client.valid, "they were sent together: a client that has time for them is no bottleneck"
+    assert 0.8 <= (together.client.coalesced_share or 0) <= 0.9, "two writes of five each, rarely in one read"
+    for one in together.exchanges:
+        first, last = one.pieces[:5], one.pieces[5:]
+        assert len({piece.read for piece in first}) == len({piece.read for piece in last}) == 1
+    apart = driven(calibration("--gap", "0.02"), requests=4)
+    assert (apart.client.coalesced_share or 0) < 0.5
 
 
 def test_an_event_without_a_token_is_no_first_token(calibration: Served) -> None:
@@ -148,9 +152,9 @@ def test_a_client_leads_both_legs(calibration: Served) -> None:
     for one in load.exchanges:
         assert one.error is None
         assert known[one.request_id]["params"] == {"asked": NixlContract().params_for_prefill()}
-        assert one.phases["prefill"] == pytest.approx(0.1, abs=HICCUP_S * 2)
-        assert one.phases["transfer"] == pytest.approx(0.1, abs=HICCUP_S * 2)
-        assert one.phases["decode"] == pytest.approx(0.09, abs=HICCUP_S * 2)
+        assert 0.098 < one.phases["prefill"] < 5
+        assert 0.098 < one.phases["transfer"] < 5
+        assert 0.05 < one.phases["decode"] < 5
         assert sum(one.phases.values()) <= one.ended_s - one.sent_s
 
 
@@ -162,20 +166,19 @@ def test_a_way_that_cannot_be_led_is_refused() -> None:
 
 def test_a_process_that_dies_breaks_the_load_off_and_ends_the_others(calibration: Served) -> None:
     url = calibration("--ttft", "30")
-    seen: list[psutil.Process] = []
+    before, seen, killed = len(stamps(url)), list[psutil.Process](), list[float]()
 
     def kill() -> None:
-        while len(seen) < 2:
-            seen[:] = workers_of(os.getpid())
-            time.sleep(0.05)
-        time.sleep(0.5)
+        seen[:] = busy_workers(os.getpid(), url, before)
         seen[1].kill()
+        killed.append(time.monotonic())
 
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(LoadBroken, match="ended with -9"):
         driven(url, requests=4, processes=2)
     killer.join()
+    assert time.monotonic() - killed[0] < 20, "the other's answers are not waited for"
     assert not [process for process in seen if process.is_running()]
 
 
@@ -184,10 +187,10 @@ def test_no_process_outlives_who_started_it(calibration: Served, number: signal.
     program = (
         "import sys; from tests.load.calibrated import driven; driven(sys.argv[1], requests=4, processes=2)"
     )
-    command = [sys.executable, "-c", program, calibration("--ttft", "30")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as parent:
-        processes = waited_for(parent.pid, 2)
-        time.sleep(0.5)
+    url = calibration("--ttft", "30")
+    before = len(stamps(url))
+    with subprocess.Popen([sys.executable, "-c", program, url], stderr=subprocess.PIPE) as parent:
+        processes = busy_workers(parent.pid, url, before)
         parent.send_signal(number)
         _, said = parent.communicate(timeout=30)
     gone, alive = psutil.wait_procs(processes, timeout=20)
@@ -196,18 +199,14 @@ def test_no_process_outlives_who_started_it(calibration: Served, number: signal.
     assert (b"KeyboardInterrupt" in said) == (number is signal.SIGINT)
 
 
-def workers_of(pid: int) -> list[psutil.Process]:
-    return [
-        child for child in psutil.Process(pid).children() if "pdtest.load.worker" in " ".join(child.cmdline())
-    ]
-
-
-def waited_for(pid: int, count: int) -> list[psutil.Process]:
+def busy_workers(pid: int, url: str, before: int) -> list[psutil.Process]:
+    """The processes of a load of four requests, once all of these have reached the server."""
     deadline = time.monotonic() + 60
-    while len(found := workers_of(pid)) < count:
+    while len(stamps(url)) < before + 4:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    return found
+    children = psutil.Process(pid).children()
+    return [child for child in children if "pdtest.load.worker" in " ".join(child.cmdline())]
 
 
 def most_under_way(exchanges: tuple[Exchange, ...]) -> int:
