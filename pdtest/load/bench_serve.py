@@ -112,6 +112,7 @@ class BenchServe:
             "num-prompts": count,
             "seed": plan.workload.seed,
             "temperature": 0,
+            "percentile-metrics": "ttft,tpot,itl,e2el",
             "result-dir": self.directory,
             "result-filename": _RESULT,
             **self._arrivals(plan),

@@ -167,22 +167,6 @@ def scaling_findings(
     return found
 
 
-def cross_check_findings(ours: Result, theirs: Mapping[str, Any], share: float) -> list[Finding]:
-    """Two clients put the same load on the same service: they must see the same, within ``share``.
-
-    ``theirs`` is what ``vllm bench serve`` wrote.
-    """
-    asked = load_findings([ours], {"success_rate": Limit(at_least=1.0)})
-    count = ours.measure("requests")
-    wanted = count.value if count is not None else None
-    answered = Finding(
-        check="vllm bench serve",
-        ruling=Ruling.PASS if theirs["completed"] == wanted else Ruling.FAIL,
-        text=f"{theirs['completed']} of {wanted:g} requests were answered to it",
-    )
-    return [*asked, answered, *_alike(ours, theirs, share)]
-
-
 #: Of both clients: our measure, their key, and what theirs are multiplied by.
 _BOTH: Final = (
     ("output_tokens_per_s", "output_throughput", 1.0),
@@ -190,16 +174,41 @@ _BOTH: Final = (
 )
 
 
-def _alike(ours: Result, theirs: Mapping[str, Any], share: float) -> Iterator[Finding]:
+def cross_check_findings(
+    before: Result, theirs: Mapping[str, Any], after: Result, share: float
+) -> list[Finding]:
+    """Two clients put the same load on the same service: they must see the same, within ``share``.
+
+    ``theirs`` is what ``vllm bench serve`` wrote, between two loads of ours. Where those two are further
+    apart from one another, the service or its machine is not the same from one minute to the next, and
+    nothing follows.
+    """
+    asked = load_findings([before, after], {"success_rate": Limit(at_least=1.0)})
+    count = before.measure("requests")
+    wanted = 0.0 if count is None or count.value is None else count.value
+    answered = Finding(
+        check="vllm bench serve",
+        ruling=Ruling.PASS if theirs["completed"] == wanted else Ruling.FAIL,
+        text=f"{theirs['completed']} of {wanted:g} requests were answered to it",
+    )
+    return [*asked, answered, *_alike(before, theirs, after, share)]
+
+
+def _alike(before: Result, theirs: Mapping[str, Any], after: Result, share: float) -> Iterator[Finding]:
     for name, key, factor in _BOTH:
-        measure = ours.measure(name)
-        if measure is None or not measure.value:
-            yield Finding(check=name, ruling=Ruling.INCONCLUSIVE, text="our client did not measure it")
+        measures = [before.measure(name), after.measure(name)]
+        ours = sorted(one.value for one in measures if one is not None and one.value)
+        other = theirs[key] * factor
+        if len(ours) < len(measures):
+            text = "our client did not measure it"
+            yield Finding(check=name, ruling=Ruling.INCONCLUSIVE, text=text)
             continue
-        ratio = theirs[key] * factor / measure.value
-        text = (
-            f"{measure.value:.4g} {measure.unit} by our client, {theirs[key] * factor:.4g} by vllm bench "
-            f"serve: {ratio:.2f}, within {share:.0%} of 1 is wanted"
-        )
-        good = abs(ratio - 1) <= share
+        low, high = ours
+        text = f"{low:.4g} and {high:.4g} by our client, {other:.4g} by vllm bench serve between them"
+        if high > low * (1 + share):
+            unsteady = f"{text}: the service is not steady"
+            yield Finding(check=name, ruling=Ruling.INCONCLUSIVE, text=unsteady)
+            continue
+        good = low * (1 - share) <= other <= high * (1 + share)
+        text = f"{text}, within {share:.0%} is wanted"
         yield Finding(check=name, ruling=Ruling.PASS if good else Ruling.FAIL, text=text)

@@ -110,9 +110,9 @@ def knee_line(found: Knee) -> str:
     return f"knee: it holds {found.rate:.3g} requests/s, and does not hold {found.broke:.3g}"
 
 
-def cross_check(ours: Result, theirs: Mapping[str, Any]) -> str:
+def cross_check(before: Result, theirs: Mapping[str, Any], after: Result) -> str:
     """What two clients saw of the same load; times from when requests were sent."""
-    shown = _table("the same load by", "pdtest", "vllm bench serve")
+    shown = _table("the same load by", "pdtest", "vllm bench serve", "pdtest again")
     rows = {
         "requests_per_s": ("request_throughput", 1.0),
         "output_tokens_per_s": ("output_throughput", 1.0),
@@ -121,9 +121,9 @@ def cross_check(ours: Result, theirs: Mapping[str, Any]) -> str:
         "e2e_from_sent_mean": ("mean_e2el_ms", 1e-3),
     }
     for name, (key, factor) in rows.items():
-        unit, theirs_now = _unit([ours], name), theirs.get(key)
-        other = "-" if theirs_now is None else _cell(theirs_now * factor, unit)
-        shown.add_row(name, _median([ours], name) or "-", other)
+        told = theirs.get(key)
+        other = "-" if told is None else _cell(told * factor, _unit([before], name))
+        shown.add_row(name, _median([before], name) or "-", other, _median([after], name) or "-")
     return _text(shown)
 
 

@@ -24,11 +24,18 @@ def test_two_clients_see_the_same(loads: Loads, rule: Rule) -> None:
     if not is_installed(python):
         pytest.skip(f"{python} has no vLLM")
     plan = loads.bench.plan(even(loads.workload), "cross-check")
-    theirs = BenchServe(
+    bench = BenchServe(
         python=python,
         tokenizer=loads.settings.tokenizer or loads.environment.model.path,
         directory=loads.bench.directory / "cross-check-vllm",
-    ).run(plan, side.ways[0].answers, timeout_s=loads.environment.thresholds.request_timeout_s * 2)
-    ours = loads.put("cross-check", plan.workload, side)
-    loads.show(cross_check(ours, theirs))
-    rule("two clients see the same", cross_check_findings(ours, theirs, loads.settings.cross_check))
+    )
+    before = loads.put("cross-check", plan.workload, side)
+    theirs = bench.run(
+        plan, side.ways[0].answers, timeout_s=loads.environment.thresholds.request_timeout_s * 2
+    )
+    after = loads.put("cross-check", plan.workload, side, repeat=1)
+    loads.show(cross_check(before, theirs, after))
+    rule(
+        "two clients see the same",
+        cross_check_findings(before, theirs, after, loads.settings.cross_check),
+    )

@@ -185,16 +185,32 @@ def test_more_engines_must_serve_more(
     assert rulings(scaling_findings(results, {}, efficiency, Limit(at_least=0.6))) == expected
 
 
+SAME = {"completed": 20, "output_throughput": 100, "mean_tpot_ms": 20}
+
+
 @pytest.mark.parametrize(
     ("theirs", "expected"),
     [
-        ({"completed": 20, "output_throughput": 100, "mean_tpot_ms": 20}, [PASS, PASS, PASS, PASS]),
-        ({"completed": 20, "output_throughput": 60, "mean_tpot_ms": 20}, [PASS, PASS, FAIL, PASS]),
-        ({"completed": 20, "output_throughput": 100, "mean_tpot_ms": 30}, [PASS, PASS, PASS, FAIL]),
-        ({"completed": 19, "output_throughput": 100, "mean_tpot_ms": 20}, [PASS, FAIL, PASS, PASS]),
+        (SAME, [PASS, PASS, PASS, PASS]),
+        (SAME | {"output_throughput": 60}, [PASS, PASS, FAIL, PASS]),
+        (SAME | {"output_throughput": 150}, [PASS, PASS, FAIL, PASS]),
+        (SAME | {"mean_tpot_ms": 30}, [PASS, PASS, PASS, FAIL]),
+        (SAME | {"completed": 19}, [PASS, FAIL, PASS, PASS]),
     ],
 )
 def test_two_clients_must_see_the_same(theirs: dict[str, float], expected: list[Ruling]) -> None:
-    ours = result_of(success_rate=1, requests=20, output_tokens_per_s=100, tpot_mean=0.02)
+    before, after = (
+        result_of(success_rate=1, requests=20, output_tokens_per_s=value, tpot_mean=0.02)
+        for value in (98, 102)
+    )
 
-    assert rulings(cross_check_findings(ours, theirs, 0.3)) == expected
+    assert rulings(cross_check_findings(before, theirs, after, 0.3)) == expected
+
+
+def test_of_a_service_that_is_not_steady_nothing_follows() -> None:
+    before, after = (
+        result_of(success_rate=1, requests=20, output_tokens_per_s=value, tpot_mean=0.02)
+        for value in (100, 140)
+    )
+
+    assert rulings(cross_check_findings(before, SAME, after, 0.3)) == [PASS, PASS, OPEN, PASS]

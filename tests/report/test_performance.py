@@ -56,7 +56,7 @@ def test_everything_fits_into_80_columns() -> None:
     shown = [
         side_by_side({"single": [every], "pd": [every, every]}, None),
         steps("sweep", "requests/s", [("123.456", [every])]),
-        cross_check(every, {"mean_ttft_ms": 123456.0}),
+        cross_check(every, {"mean_ttft_ms": 123456.0}, every),
     ]
 
     for text in shown:
