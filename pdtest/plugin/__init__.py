@@ -151,14 +151,15 @@ def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Make the run's directory, if anything is to be run in it: sessions without a cluster leave no trace."""
     config = session.config
-    stays_here = hasattr(config, "workerinput") or config.option.collectonly
     broken = session.testsfailed and not config.option.continue_on_collection_errors
-    if not stays_here and not broken and any(map(environment_of, session.items)):
-        run = current_run(config)
+    if config.option.collectonly or broken or not any(map(environment_of, session.items)):
+        return
+    run = current_run(config)
+    if run.worker is None:
         keep_junit(config, run.directory)
-        chronicle = Chronicle(run, session.items)
-        chronicle.begin(config, config.stash[SELECTION])
-        config.pluginmanager.register(chronicle, "pdtest-chronicle")
+    chronicle = Chronicle(run, session.items)
+    chronicle.begin(config, config.stash[SELECTION])
+    config.pluginmanager.register(chronicle, "pdtest-chronicle")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -257,8 +258,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     killing = session.config.stash[KILLING]
     if killing is not None and session.exitstatus == pytest.ExitCode.OK and not killing.clean:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    if RUN in session.config.stash:
-        conclude(session.config, session.config.stash[RUN], reporter)
+    conclude(session.config, reporter)
 
 
 @pytest.hookimpl(tryfirst=True)

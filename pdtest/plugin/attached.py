@@ -14,6 +14,7 @@ from anyio.from_thread import start_blocking_portal
 
 from pdtest.client.appearance import Appearance, appearance_of
 from pdtest.client.endpoint import Endpoint
+from pdtest.client.endpoints import endpoint_of
 from pdtest.client.prompts import Prompts
 from pdtest.cluster.cluster import Cluster
 from pdtest.cluster.placement import place
@@ -30,7 +31,6 @@ from pdtest.models.geometry import Geometry
 from pdtest.oracle.drift import Attached, Drift, Drifted, drifts_of, merged
 from pdtest.oracle.handoffs import Handoffs
 from pdtest.oracle.trial_handoff import TrialHandoff
-from pdtest.plugin.endpoints import endpoint_of
 from pdtest.services.service import Placement, Service
 from pdtest.wire.registry import contract_for
 

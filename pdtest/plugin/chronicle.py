@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 import pytest
@@ -51,7 +51,7 @@ class Chronicle:
             RunBegan(
                 run=self._run.id,
                 seed=self._run.seed,
-                argv=("pytest", *map(str, config.invocation_params.args)),
+                argv=("pytest", *_arguments(config)),
                 environments=selection.names,
                 host=platform.node(),
                 system=f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -73,6 +73,12 @@ class Chronicle:
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """Also after Ctrl-C."""
         self._run.tell(RunEnded(status=int(exitstatus), took_s=time.monotonic() - self._began))
+
+
+def _arguments(config: pytest.Config) -> Sequence[str]:
+    """As typed, also where we are one of xdist's workers."""
+    worker: Mapping[str, Any] | None = getattr(config, "workerinput", None)
+    return [*map(str, worker["mainargv"][1:] if worker else config.invocation_params.args)]
 
 
 def _ended(reports: Sequence[pytest.TestReport], environment: str | None) -> TestEnded:

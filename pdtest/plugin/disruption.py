@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from pdtest.client.endpoint import Endpoint
+from pdtest.client.endpoints import endpoint_of
 from pdtest.client.prompts import Prompts
 from pdtest.cluster.cluster import Cluster
 from pdtest.environment.schema import Environment, Role
@@ -20,7 +21,6 @@ from pdtest.faults.fault import Fault, Refused, Seen, inflicted
 from pdtest.oracle.handoffs import Handoffs
 from pdtest.oracle.oracle import Oracle
 from pdtest.oracle.recovery import Drill
-from pdtest.plugin.endpoints import endpoint_of
 from pdtest.plugin.wanted import current_run
 
 

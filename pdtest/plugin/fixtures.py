@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from pdtest.client.endpoint import Endpoint
+from pdtest.client.endpoints import endpoint_of
 from pdtest.client.handoff import Route
 from pdtest.client.prompts import Prompts
 from pdtest.client.request import Request
@@ -28,7 +29,6 @@ from pdtest.oracle.reference import BorrowedReference, CachedReference, MemberRe
 from pdtest.oracle.verdict import Finding, Ruling, Verdict, conclude
 from pdtest.oracle.volley import Volley
 from pdtest.plugin.clusters import turn
-from pdtest.plugin.endpoints import endpoint_of
 from pdtest.plugin.mutants import mutant_of, planted
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.run import Run

@@ -15,6 +15,7 @@ import pytest
 from _pytest.terminal import TerminalReporter
 from anyio.from_thread import start_blocking_portal
 
+from pdtest.client.endpoints import endpoint_of
 from pdtest.cluster.cluster import Cluster
 from pdtest.environment.schema import ENGINE_ROLES, Environment, Member, Planting, Role
 from pdtest.errors import PdtestError
@@ -24,7 +25,6 @@ from pdtest.kills.params import MutatedContract
 from pdtest.kills.table import Cell, KillTable, Outcome
 from pdtest.oracle.quiet import seek_quiet
 from pdtest.oracle.verdict import Ruling
-from pdtest.plugin.endpoints import endpoint_of
 from pdtest.plugin.outcomes import ON_MUTANT
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.selection import Selection

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
+from pdtest.client.endpoints import endpoint_of
 from pdtest.client.errors import RequestFailed
 from pdtest.cluster.cluster import Cluster
 from pdtest.environment.performance import Performance
@@ -23,7 +24,6 @@ from pdtest.oracle.evidence import Reading
 from pdtest.oracle.side import PD, Side, sides_of
 from pdtest.oracle.sweep import RateSweep
 from pdtest.oracle.volley import read_engines
-from pdtest.plugin.endpoints import endpoint_of
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.stash import MEASURED
 from pdtest.plugin.terminal import released, start_up

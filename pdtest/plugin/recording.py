@@ -13,13 +13,13 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from pdtest.client.endpoint import Endpoint
+from pdtest.client.endpoints import endpoint_of
 from pdtest.client.request import Request
 from pdtest.cluster.cluster import Cluster
 from pdtest.environment.schema import Role
 from pdtest.models.fingerprint import fingerprint as weights
 from pdtest.oracle.errors import ReferenceMissing
 from pdtest.oracle.recorded import RecordedReference, ReferenceStore
-from pdtest.plugin.endpoints import endpoint_of
 from pdtest.plugin.terminal import start_up
 
 _AT_ONCE = 8

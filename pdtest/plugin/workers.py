@@ -73,7 +73,7 @@ class Foreman:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._run = new_id()
-        self._directory = directory_of(config, self._run)
+        self.directory = directory_of(config, self._run)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -86,17 +86,17 @@ class Foreman:
         try:
             return (yield)
         finally:
-            if self._directory.is_dir():
-                end_clusters(self._directory)
-                gather(self._directory)
+            if self.directory.is_dir():
+                end_clusters(self.directory)
+                gather(self.directory)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """What a run without workers says at its end."""
-        if not self._directory.is_dir():
+        if not self.directory.is_dir():
             return
-        outcomes.summarize_recoveries(terminalreporter, _recoveries(self._directory))
+        outcomes.summarize_recoveries(terminalreporter, _recoveries(self.directory))
         seed = self._config.getoption("pdtest_seed")
-        terminalreporter.line(f"pdtest: seed {seed}, run directory {self._directory}")
+        terminalreporter.line(f"pdtest: seed {seed}, run directory {self.directory}")
 
 
 def events_file(worker: Worker | None) -> str:

@@ -12,6 +12,7 @@ import pytest
 from anyio import create_task_group
 from anyio.from_thread import start_blocking_portal
 
+from pdtest.client.endpoints import endpoint_of
 from pdtest.client.handoff import Handoff
 from pdtest.cluster.cluster import Cluster
 from pdtest.cluster.xray import DIRECTORY, obstacles
@@ -20,7 +21,6 @@ from pdtest.events.xray import XrayTaken
 from pdtest.oracle.handoffs import Handoffs
 from pdtest.oracle.verdict import Finding, Ruling
 from pdtest.oracle.xray import xray_findings
-from pdtest.plugin.endpoints import endpoint_of
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.terminal import start_up
 from pdtest.report.paragraph import paragraph
