@@ -22,8 +22,9 @@ from pathlib import Path
 
 from pdtest.launch.kin import OWNER_VARIABLE, Kin, Kinsman
 
-#: Seconds from SIGTERM to SIGKILL. Less than a member's own stop timeout: nobody waits for its answers.
-GRACE_S = 2.0
+#: Seconds from SIGTERM to SIGKILL. Less than a member's own stop timeout: nobody waits for its answers, and
+#: all must be gone after five seconds, also where the dying wait for a core.
+GRACE_S = 1.0
 #: A child between fork and exec carries no tag yet, so one empty scan proves little.
 QUIET_SCANS = 5
 GIVE_UP_S = 30.0
