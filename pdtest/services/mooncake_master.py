@@ -22,7 +22,7 @@ from pdtest.services.interpreter import Interpreter
 from pdtest.services.mooncake_diagnoses import MOONCAKE_DIAGNOSES
 from pdtest.services.owned_flags import refuse_owned
 from pdtest.services.pool import MOONCAKE_AGENT, Agent, Count, Gauges, PoolAccess, Promises
-from pdtest.services.programs import find_program
+from pdtest.services.programs import program_of
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
 
@@ -101,7 +101,7 @@ class MooncakeMasterService:
         refuse_owned(placement.name, member.args, _OWNED)
         return Command(
             argv=(
-                find_program(options.executable) or options.executable,
+                program_of(placement, options.executable),
                 *_gflags(_structure(placement, options) | dict(resolved(member.args, placement))),
             ),
             env=variables(resolved(member.env, placement)),

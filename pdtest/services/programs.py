@@ -7,6 +7,13 @@ import shutil
 import sys
 from pathlib import Path
 
+from pdtest.services.service import Placement
+
+
+def program_of(placement: Placement, name: str) -> str:
+    """What to start for ``name``: where it is, if that can be seen from here."""
+    return (None if placement.abroad else find_program(name)) or name
+
 
 def find_program(name: str) -> str | None:
     """Absolute path of a program, or None.

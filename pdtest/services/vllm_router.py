@@ -14,7 +14,7 @@ from pdtest.services.arguments import flags, variables
 from pdtest.services.diagnoses import COMMON
 from pdtest.services.files import rendered_files
 from pdtest.services.owned_flags import LISTENER, refuse_owned
-from pdtest.services.programs import find_program
+from pdtest.services.programs import program_of
 from pdtest.services.proxy_peers import prefills_and_decodes
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
@@ -78,7 +78,7 @@ class VllmRouterService:
         }
         return Command(
             argv=(
-                find_program(options.executable) or options.executable,
+                program_of(placement, options.executable),
                 "--vllm-pd-disaggregation",
                 *_instances(placement, options.through),
                 *flags(structure | dict(resolved(member.args, placement))),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,15 +8,19 @@ from typing import Any
 
 import pytest
 
+from pdtest.cluster.abroad import Abroad
 from pdtest.cluster.placement import PlacementError, place
 from pdtest.environment.api_key import MissingApiKey
 from pdtest.environment.schema import Host, Role
 from pdtest.launch.lease import PortLeases, PortTaken
+from pdtest.launch.ports import CountedPorts
 from pdtest.launch.registry import launchers
+from pdtest.services.programs import program_of
+from pdtest.services.references import model_path
 from pdtest.services.service import Placement
 
 from .conftest import Workshop
-from .fakes import FakeService, environment_of
+from .fakes import FakeService, Script, environment_of
 
 
 @pytest.fixture
@@ -126,3 +131,37 @@ def test_an_api_key_that_is_not_set_is_named(workshop: Workshop, monkeypatch: py
     monkeypatch.setenv("FAKE_API_KEY", "hunter2")
     cluster.start()
     assert cluster.members["decode"].api_key == "hunter2"
+
+
+def test_a_member_elsewhere_takes_its_ports_directory_python_and_model_from_there(leases: PortLeases) -> None:
+    class WithPython(FakeService):
+        options_type = InterpretedScript
+
+    environment = environment_of(
+        {"prefill": {"host": "there"}, "named": {"host": "there", "python": "/mine"}, "decode": {}},
+        {"local": {}, "there": {"address": "127.0.0.2"}},
+    )
+    abroad = Abroad(
+        ports=CountedPorts(30_000), members=Path("/far/members"), python="/far/python", model="/far/model"
+    )
+    places = place(
+        environment,
+        Path("run"),
+        services={"fake": WithPython()},
+        launchers=launchers(),
+        leases=leases,
+        abroad={"there": abroad},
+    )
+    prefill, named, decode = (places[name][0] for name in ("prefill", "named", "decode"))
+    assert prefill.directory == Path("/far/members/prefill")
+    assert dict(prefill.ports) == {"http": 30_000, "side": 30_001}
+    assert decode.peers["prefill"].url == "http://127.0.0.2:30000"
+    assert (prefill.member.options["python"], named.member.options["python"]) == ("/far/python", "/mine")
+    assert "python" not in decode.member.options
+    assert (model_path(prefill), model_path(decode)) == ("/far/model", "none")
+    assert program_of(prefill, "sh") == "sh"
+    assert program_of(decode, "sh") == shutil.which("sh")
+
+
+class InterpretedScript(Script):
+    python: str = ""

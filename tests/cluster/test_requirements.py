@@ -29,6 +29,23 @@ def hosting(kind: str, members: dict[str, dict[str, Any]], *, address: str = "12
     return environment_of(members).model_copy(update={"hosts": {"local": host}})
 
 
+def test_a_member_over_ssh_wants_asyncssh(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = environment_of({"decode": {"launcher": "ssh", "host": "a"}}, {"a": {"ssh": {}}})
+    assert unmet(environment) == ()
+    monkeypatch.setattr(requirements, "importable", lambda name: name != "asyncssh")
+    (reason,) = unmet(environment)
+    assert "pip install 'pdtest[ssh]'" in reason
+
+
+def test_devices_of_a_host_that_is_reached_are_not_looked_for_here() -> None:
+    devices = {"kind": "core", "ids": [4095]}
+    environment = environment_of(
+        {"decode": {"launcher": "ssh", "host": "a", "devices": [4095]}},
+        {"a": {"ssh": {}, "devices": devices}},
+    )
+    assert unmet(environment) == ()
+
+
 @pytest.fixture
 def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What stands for /dev."""
