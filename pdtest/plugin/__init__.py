@@ -48,7 +48,7 @@ from pdtest.plugin.report import conclude, prepare
 from pdtest.plugin.selection import select
 from pdtest.plugin.stash import KILLING, RECORD, RUN, SELECTION
 from pdtest.plugin.wanted import current_run, environment_of
-from pdtest.plugin.workers import Foreman, group, is_controller, keep_together
+from pdtest.plugin.workers import Foreman, Worker, group, is_controller, keep_together
 from pdtest.report.failure import Failure
 
 __all__ = [
@@ -101,7 +101,10 @@ def pytest_configure(config: pytest.Config) -> None:
         if config.stash[KILLING] is not None:
             raise pytest.UsageError(str(NotWithWorkers("--mutants")))
         config.pluginmanager.register(Foreman(config), "pdtest-foreman")
-    if config.getoption("pdtest_seed") is None:
+    worker = Worker.of(config)
+    if worker is not None:
+        config.option.pdtest_seed = worker.seed
+    elif config.getoption("pdtest_seed") is None:
         config.option.pdtest_seed = secrets.token_hex(4) if not selection.recorded else "recorded"
 
 

@@ -35,10 +35,14 @@ _OURS: Final = "loadgroup"
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """One of xdist's workers: ``name`` as xdist calls it, ``run`` the run's id, ``controller`` a pid."""
+    """One of xdist's workers.
+
+    ``name``: as xdist calls it. ``run`` is the run's id, ``seed`` its seed, ``controller`` a pid.
+    """
 
     name: str
     run: str
+    seed: str
     controller: int
 
     @classmethod
@@ -78,7 +82,12 @@ class Foreman:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker of the run (a hook of xdist's)."""
-        node.workerinput[_INPUT] = {"run": self._run, "controller": os.getpid()}
+        node.workerinput[_INPUT] = {
+            "run": self._run,
+            # Made up here, where nobody gave one: workers have only what was typed.
+            "seed": self._config.getoption("pdtest_seed"),
+            "controller": os.getpid(),
+        }
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self) -> Generator[None, None, None]:

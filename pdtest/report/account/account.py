@@ -80,6 +80,11 @@ class TestShown(Shown):
         return self.outcome in PRESSING
 
     @property
+    def place(self) -> str:
+        """Its environment; empty of a test without one."""
+        return self.environment or ""
+
+    @property
     def file(self) -> str:
         """The file it is in."""
         return self.test.partition("::")[0]

@@ -65,7 +65,8 @@ def read_account(directory: Path) -> Account:
 
 def _session(run: Path, events: Sequence[Event]) -> Session:
     began = next((event for event in events if isinstance(event, RunBegan)), None)
-    ended = next((event for event in events if isinstance(event, RunEnded)), None)
+    # Each of several workers tells of its end.
+    ended = next((event for event in reversed(events) if isinstance(event, RunEnded)), None)
     if began is None:
         return Session(run=run.name, began_at=events[0].at if events else None)
     return Session(

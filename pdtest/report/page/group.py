@@ -111,12 +111,12 @@ class Group:
 
 
 def groups(loads: Iterable[LoadShown]) -> tuple[Group, ...]:
-    """By environment and workload, in the order in which they were measured first."""
+    """By environment and workload: those that were measured most often first, then as they were measured."""
     found: dict[tuple[str, str], list[LoadShown]] = {}
     for load in loads:
         same = {key: value for key, value in load.workload.items() if key != "seed"}
         found.setdefault((load.environment, json.dumps(same, sort_keys=True)), []).append(load)
-    return tuple(Group(tuple(one)) for one in found.values())
+    return tuple(sorted((Group(tuple(one)) for one in found.values()), key=lambda group: -len(group.loads)))
 
 
 def in_words(workload: Mapping[str, Any]) -> str:

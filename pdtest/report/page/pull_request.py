@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from pdtest.compare import Change, Comparison
 from pdtest.report.account.account import Account, TestShown
-from pdtest.report.page.amount import amount, counted, duration
+from pdtest.report.comparison import markdown
+from pdtest.report.page.amount import counted, duration
 from pdtest.report.page.group import Group, groups
 
-#: Tests, and rows of a comparison, that are named; the page has all.
+#: Tests that are named; the page has all.
 _NAMED: Final = 10
 #: Workloads that are shown.
 _LOADS: Final = 2
@@ -34,7 +34,7 @@ def _lines(account: Account) -> Iterator[str]:
     yield ""
     yield from _tests(account.pressing)
     for comparison in account.comparisons:
-        yield from _comparison(comparison)
+        yield markdown(comparison)
     found = groups(account.loads)
     for group in found[:_LOADS]:
         yield from _load(group)
@@ -65,30 +65,6 @@ def _why(test: TestShown) -> str:
         for finding in claim.decisive
     ]
     return decisive[0] if decisive else test.message
-
-
-def _comparison(comparison: Comparison) -> Iterator[str]:
-    what = f"{comparison.environment}, {comparison.target}"
-    yield f"### {what}: {comparison.verdict} against {comparison.old.name}"
-    yield ""
-    yield _plain(comparison.why)
-    judged = [change for change in comparison.changes if change.judged]
-    if judged:
-        yield ""
-        yield "| measure | old | new | change | verdict |"
-        yield "|---|--:|--:|--:|---|"
-        for change in judged[:_NAMED]:
-            yield (
-                f"| {change.measure} | {amount(change.old_middle, change.unit)} "
-                f"| {amount(change.new_middle, change.unit)} | {_change(change)} | {change.verdict} |"
-            )
-    yield ""
-
-
-def _change(change: Change) -> str:
-    return (
-        f"{change.relative:+.1%}" if change.relative is not None else amount(change.difference, change.unit)
-    )
 
 
 def _load(group: Group) -> Iterator[str]:

@@ -39,7 +39,17 @@ from pdtest.kills.mutant import Mutant, Place
 from pdtest.kills.table import Cell, KillTable, Outcome
 from pdtest.metrics import measures_of
 from pdtest.report.replay import slug
-from pdtest.results import ClientHealth, Exchange, Measure, Monitor, Piece, Reading, Result, write_result
+from pdtest.results import (
+    Better,
+    ClientHealth,
+    Exchange,
+    Measure,
+    Monitor,
+    Piece,
+    Reading,
+    Result,
+    write_result,
+)
 
 #: When the made-up run began, seconds of the epoch.
 T0: Final = 1_790_000_000.0
@@ -72,7 +82,8 @@ def events(directory: Path) -> Iterator[Event]:
     members = directory / ENVIRONMENT / "members"
     yield RunBegan(
         at=T0, run=directory.name, seed="5eed", argv=("pytest", "--env", ENVIRONMENT),
-        environments=(ENVIRONMENT,), host="gpu-runner-7", system="Linux 6.8 x86_64", processor="A processor", cores=64, memory_bytes=2**38,
+        environments=(ENVIRONMENT,), host="gpu-runner-7", system="Linux 6.8 x86_64",
+        processor="A processor", cores=64, memory_bytes=2**38,
         python="3.11.9", versions={"pdtest": "0.1.0", "vllm": "0.32.0"},
     )  # fmt: skip
     for name, role in (("prefill", "prefill"), ("decode", "decode"), ("proxy", "proxy")):
@@ -82,7 +93,8 @@ def events(directory: Path) -> Iterator[Event]:
     for number in range(30):
         at = T0 + 10 + number * 0.2
         yield TestEnded(
-            at=at, test=f"suites/transfer/test_moved.py::test_moves[{number}]", environment=ENVIRONMENT,
+            at=at, test=f"suites/transfer/test_moved.py::test_moves[{number}]",
+            environment=ENVIRONMENT if number else None,
             outcome="passed", took_s=0.19, properties={"tokens": number},
         )  # fmt: skip
     yield from _wrong_answer()
@@ -230,7 +242,7 @@ def load(directory: Path, *, target: str, rate: int, repeat: int) -> Result:
     name = "default" if rate == RATES[0] else f"rate-{rate}"
     monitors = [*_monitors(chance, lasted_s)]
     energy = Measure(
-        name="energy_per_output_token", value=0.4 + chance.random() / 20, unit="J/token", better="lower"
+        name="energy_per_output_token", value=0.4 + chance.random() / 20, unit="J/token", better=Better.LOWER
     )
     result = Result(
         run=directory.name,
@@ -320,7 +332,8 @@ def _monitors(chance: random.Random, lasted_s: float) -> Iterator[Monitor]:
         }
         yield Monitor(
             kind="nvidia", name=name, members=("prefill",), every_s=every, true_every_s=0.1004,
-            cost_cpu_share=0.004, units=units, readings=readings, missing={"memory_clock_mhz": "not supported"},
+            cost_cpu_share=0.004, units=units, readings=readings,
+            missing={"memory_clock_mhz": "not supported"},
         )  # fmt: skip
     kv = tuple(
         Reading(at_s=at, values={"kv_usage": chance.random() / 2, "running": chance.randrange(9)})

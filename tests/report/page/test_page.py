@@ -101,7 +101,7 @@ def test_a_pull_request_gets_the_pressing_things(run: Path) -> None:
     assert text.startswith("## pdtest: failed\n")
     assert f"- **failed** `{WRONG}`: parity: corruption" in text
     assert f"- **inconclusive** `{LATE}`: fault not verified" in text
-    assert f"### {ENVIRONMENT}, pd: inconclusive against single" in text
+    assert f"### INCONCLUSIVE: {ENVIRONMENT}, pd, default" in text
     assert "| ttft_p50, ms |" in text
     assert "2 of 3 mutants killed; survived: kv-scaled" in text
     assert "2 times recovered, the slowest in 7.54 s" in text
