@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pdtest.cli import baseline, compare, env, model, mutants, report, standing
+from pdtest.cli import ask, baseline, compare, env, model, mutants, report, standing
 from pdtest.cli.terminal import Guarded
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("down")(standing.down)
 app.command("restart")(standing.restart)
 app.command("ps")(standing.ps)
 app.command("logs")(standing.logs)
+app.command("ask")(ask.ask)
 app.add_typer(env.app, name="env")
 app.add_typer(model.app, name="model")
 app.add_typer(mutants.app, name="mutants")
@@ -52,6 +53,8 @@ def main(
     """Integration tests for LLM serving with disaggregated prefill and decode.
 
     [bold]pdtest up NAME[/]             start members and leave them running; down, ps, logs, restart
+
+    [bold]pdtest ask "PROMPT"[/]        one request through it: both legs, parameters, evidence, verdict
 
     [bold]pdtest env list[/]            which environments there are
 

@@ -70,12 +70,12 @@ def up(
     environment = _ready_to_start(name, rootdir)
     folder = home_of(rootdir, home) / FOLDER / environment.name
     with _journal() as journal, Progress(_console()) as watch:
-        joined = join(environment, folder, journal=journal, holder=_holder(), within_s=wait, watch=watch)
-        cluster = joined.cluster
+        found = join(environment, folder, journal=journal, holder=_holder(), within_s=wait, watch=watch)
+        cluster = found.cluster
         try:
             cluster.start(_at_first(environment), watch=watch)
         except BaseException:
-            if joined.new:
+            if found.new:
                 with suppress(PdtestError):
                     _standing_at(folder).end()
             raise
@@ -99,7 +99,7 @@ def down(
     Example: [bold]pdtest down embedded[/]
     """
     kept = home_of(rootdir, home)
-    wanted = [*standing_clusters(kept)] if everything else [_chosen(kept, name)]
+    wanted = [*standing_clusters(kept)] if everything else [chosen(kept, name)]
     for standing in wanted:
         standing.end()
         output().print(f"{standing.environment}: ended")
@@ -116,8 +116,8 @@ def restart(
 
     Example: [bold]pdtest restart decode[/]
     """
-    standing = _chosen(home_of(rootdir, home), name)
-    with _cluster(standing) as cluster:
+    standing = chosen(home_of(rootdir, home), name)
+    with joined(standing) as cluster:
         _require(cluster, member)
         cluster.turn()
         with Progress(_console()) as watch:
@@ -149,14 +149,14 @@ def logs(  # noqa: PLR0913 - one for each option
 
     Example: [bold]pdtest logs -f decode[/]
     """
-    standing = _chosen(home_of(rootdir, home), env)
-    with _cluster(standing) as cluster:
-        chosen = {name: cluster.members[_require(cluster, name)] for name in members or cluster.members}
-        for name, member in chosen.items():
+    standing = chosen(home_of(rootdir, home), env)
+    with joined(standing) as cluster:
+        wanted = {name: cluster.members[_require(cluster, name)] for name in members or cluster.members}
+        for name, member in wanted.items():
             for line in member.log.tail(lines):
                 typer.echo(f"{name}| {line}")
         if follow:
-            with LogStream(lambda: chosen, typer.echo), suppress(KeyboardInterrupt):
+            with LogStream(lambda: wanted, typer.echo), suppress(KeyboardInterrupt):
                 while standing.alive:
                     time.sleep(0.2)
 
@@ -177,7 +177,8 @@ def _at_first(environment: Environment) -> list[str] | None:
     return [name for name in environment.members if name not in apart]
 
 
-def _chosen(home: Path, name: str | None) -> Standing:
+def chosen(home: Path, name: str | None) -> Standing:
+    """The cluster of that name, or the only one. Raises NothingStands."""
     there = [*standing_clusters(home)]
     if name is None and len(there) == 1:
         return there[0]
@@ -195,7 +196,8 @@ def _standing_at(folder: Path) -> Standing:
 
 
 @contextmanager
-def _cluster(standing: Standing) -> Iterator[KeptCluster]:
+def joined(standing: Standing) -> Iterator[KeptCluster]:
+    """Its cluster, for as long as the context lasts."""
     with _journal() as journal:
         cluster = KeptCluster.joined(standing.directory, journal=journal, holder=_holder())
         try:
@@ -229,7 +231,7 @@ def _console() -> Console:
 
 
 def _row(standing: Standing) -> dict[str, Any]:
-    with _cluster(standing) as cluster:
+    with joined(standing) as cluster:
         return {
             "environment": standing.environment,
             "since": standing.since,
