@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from pdtest.cluster.abroad import Abroad
 from pdtest.cluster.placement import PlacementError, place
@@ -135,7 +136,7 @@ def test_an_api_key_that_is_not_set_is_named(workshop: Workshop, monkeypatch: py
 
 def test_a_member_elsewhere_takes_its_ports_directory_python_and_model_from_there(leases: PortLeases) -> None:
     class WithPython(FakeService):
-        options_type = InterpretedScript
+        options_type: type[BaseModel] = InterpretedScript
 
     environment = environment_of(
         {"prefill": {"host": "there"}, "named": {"host": "there", "python": "/mine"}, "decode": {}},
