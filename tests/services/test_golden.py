@@ -25,11 +25,11 @@ from .conftest import placed
 
 GOLDEN = Path(__file__).with_name("golden")
 ENVIRONMENTS = Path(__file__).parents[2] / "environments"
-#: All but one whose thirty engines are alike, and the part that others extend.
+#: All but those whose thirty engines are alike, and the parts that others extend.
 FILES = [
     file
     for file in sorted(ENVIRONMENTS.glob("*.yaml"))
-    if not file.name.startswith("_") and file.stem != "embedded-8p24d"
+    if not file.name.startswith("_") and not file.stem.endswith("-8p24d")
 ]
 #: pdtest's own programs that go beside a member are named instead of quoted.
 PROGRAMS = {serving(name): f"serving/{name}.py" for name in ("mooncake", "p2p_nccl", "when_up")}
