@@ -91,7 +91,7 @@ async def _asked(cluster: Cluster, request: Request, route: Route | None) -> tup
 
 
 async def _volley(handoffs: Handoffs, request: Request, route: Route | None) -> Volley:
-    """What decode finds in its own cache need not move: of a prompt that was asked before it is nearly all."""
+    """What decode has in its own cache need not move: of a prompt that was asked before, nearly all."""
     before = await handoffs.read()
     handoff = await handoffs.send(request, route)
     found = (await handoffs.window(before)).rise(VLLM_TOKENS.cached) or 0
