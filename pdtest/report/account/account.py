@@ -125,6 +125,17 @@ class Life(Shown):
     last_look: str | None = None
 
 
+class Attached(Shown):
+    """A member that somebody else runs. ``drifts``: how it is not what the environment says."""
+
+    member: str
+    role: str
+    url: str
+    version: str | None
+    connector: str | None
+    drifts: tuple[str, ...]
+
+
 class Break(Shown):
     """A fault. ``seen``: how it was verified from outside, None where nobody saw it take effect."""
 
@@ -164,6 +175,7 @@ class Account(Shown):
     tests: tuple[TestShown, ...] = ()
     environments: tuple[EnvironmentShown, ...] = ()
     members: tuple[Life, ...] = ()
+    attached: tuple[Attached, ...] = ()
     marks: tuple[Mark, ...] = ()
     breaks: tuple[Break, ...] = ()
     recoveries: tuple[Recovery, ...] = ()

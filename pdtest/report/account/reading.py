@@ -13,10 +13,13 @@ import yaml
 from pdtest.compare import Comparison
 from pdtest.errors import PdtestError
 from pdtest.events import read
+from pdtest.events.attached import DriftSeen, MemberSurveyed
 from pdtest.events.record import Event
 from pdtest.events.session import RunBegan, RunEnded
-from pdtest.report.account.account import Account, EnvironmentShown, Session
+from pdtest.report.account.account import Account, Attached, EnvironmentShown, Session
 from pdtest.report.account.breaks import breaks_of, recoveries_of
+from pdtest.report.account.client_load import FILE as CLIENT_LOAD
+from pdtest.report.account.client_load import client_load
 from pdtest.report.account.journey import marks_of
 from pdtest.report.account.load import LoadShown, load_shown
 from pdtest.report.account.members import lives_of
@@ -54,6 +57,7 @@ def read_account(directory: Path) -> Account:
         tests=tests,
         environments=tuple(_environments(run)),
         members=tuple(lives_of(run, events)),
+        attached=tuple(_attached(events)),
         marks=tuple(marks_of(events, session.began_at or 0.0)),
         breaks=tuple(breaks_of(events)),
         recoveries=tuple(recoveries_of(events)),
@@ -105,11 +109,13 @@ def _environments(run: Path) -> Iterator[EnvironmentShown]:
 def _loads(run: Path) -> Iterator[LoadShown]:
     for directory, result in read_results(run):
         yield load_shown(run, directory, result)
+    for file in sorted(run.glob(f"*/{CLIENT_LOAD}")):
+        yield client_load(file, run)
 
 
 def _comparisons(run: Path) -> Iterator[Comparison]:
-    """Those that were made when the run was over: the report needs no baseline."""
-    for file in sorted(run.rglob("comparison*.json")):
+    """Those that were made while it ran: the report needs no baseline."""
+    for file in sorted(run.glob("*/comparison*.json")):
         yield Comparison.model_validate_json(file.read_text(encoding="utf-8"))
 
 
@@ -119,3 +125,23 @@ def _kills(run: Path) -> dict[str, Any] | None:
         return None
     table: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return table
+
+
+def _attached(events: Sequence[Event]) -> Iterator[Attached]:
+    """Each member that somebody else runs, as it was seen last."""
+    seen = {event.member: event for event in events if isinstance(event, MemberSurveyed)}
+    drifts = [event for event in events if isinstance(event, DriftSeen)]
+    for member, event in seen.items():
+        own = dict.fromkeys(
+            f"{drift.what}: {drift.seen}, the environment has {drift.expected}"
+            for drift in drifts
+            if drift.member == member
+        )
+        yield Attached(
+            member=member,
+            role=event.role,
+            url=event.url,
+            version=event.version,
+            connector=event.connector,
+            drifts=tuple(own),
+        )

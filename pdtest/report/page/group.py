@@ -20,6 +20,14 @@ _FIRST: Final = (
     "concurrency_mean",
     *HEADLINE,
     "tokens_per_joule",
+    "kv_transfer_rate",
+    "answers_per_s",
+    "total_mean_s",
+    "prefill_mean_s",
+    "prefill_share",
+    "decode_mean_s",
+    "decode_share",
+    "statistics_age_s",
     "power_mean",
 )
 

@@ -35,6 +35,7 @@ _QUANTITIES: Final = {
     "graphics_clock_mhz": "Graphics clock",
     "memory_clock_mhz": "Memory clock",
     "temperature_c": "Temperature",
+    "kv_tokens": "Tokens in the KV cache",
     "kv_usage": "KV cache in use",
     "running": "Requests running",
     "waiting": "Requests waiting",
@@ -173,7 +174,8 @@ def course(group: Group) -> Iterator[Chart]:
             for load, curve in zip(firsts, points, strict=True)
         ]
         y = Axis.over([value for curve in points for _, value in curve])
-        yield curves(title, series, x, y, note=note, bands=bands)
+        if any(points):
+            yield curves(title, series, x, y, note=note, bands=bands)
 
 
 def telemetry(load: LoadShown) -> Iterator[Chart]:

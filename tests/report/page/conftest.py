@@ -12,6 +12,7 @@ import pytest
 
 from pdtest.compare import compare
 from pdtest.events import (
+    DriftSeen,
     Event,
     FaultArmed,
     FaultLifted,
@@ -24,6 +25,7 @@ from pdtest.events import (
     MemberRestarted,
     MemberStarting,
     MemberStopped,
+    MemberSurveyed,
     QuietSought,
     Recovered,
     RequestAnswered,
@@ -73,6 +75,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compared = compare(single, pd, names=("single", "pd"), same_conditions=False)
     text = compared.model_dump_json(indent=1)
     (directory / ENVIRONMENT / "comparison-pd.json").write_text(text, encoding="utf-8")
+    led = json.dumps(client_load())
+    (directory / ENVIRONMENT / "client-load.json").write_text(led, encoding="utf-8")
     (directory / "kills.json").write_text(json.dumps(kills().as_json()), encoding="utf-8")
     return directory
 
@@ -106,6 +110,14 @@ def events(directory: Path) -> Iterator[Event]:
     yield from _unseen_fault()
     yield Recovered(at=T0 + 33, scenario="decode-killed, client", test=LATE, took_s=7.54, attempts=2)
     yield Recovered(at=T0 + 34, scenario="proxy-killed, client", test="other", took_s=1.2, attempts=1)
+    yield MemberSurveyed(
+        at=T0 + 1, member="router", role="proxy", url="http://gpu-9:8000", models=("m",), version="0.1.16",
+        max_model_len=None, block_size=None, connector=None, kv_role=None,
+    )  # fmt: skip
+    yield DriftSeen(
+        at=T0 + 1, environment=ENVIRONMENT, member="router", what="version", expected="0.1.15", seen="0.1.16",
+        hard=False,
+    )  # fmt: skip
     for name in ("prefill", "decode", "proxy"):
         yield QuietSought(
             at=T0 + 50, member=name, test=LATE, answers=True, kv_usage=0.25 if name == "prefill" else 0,
@@ -213,6 +225,40 @@ def _files(directory: Path) -> None:
     replay = directory / "repro" / slug(WRONG) / "replay.sh"
     replay.parent.mkdir(parents=True)
     replay.write_text("#!/bin/sh\n", encoding="utf-8")
+
+
+def client_load() -> dict[str, Any]:
+    """What a load that the client led leaves behind: ten requests on two ranks, one of them failed."""
+    requests = [
+        {
+            "request_id": f"pdtest-{number}{number}",
+            "prompt_tokens": 100,
+            "planned_s": number * 0.5,
+            "started_s": number * 0.5 + 0.01,
+            "ended_s": number * 0.5 + 2,
+            "ending": "answered" if number else "decode failed",
+            "prefill_s": 0.4,
+            "decode_s": 1.5 if number else None,
+            "error": None if number else "status 500: engine is dead\n  where decode",
+        }
+        for number in range(10)
+    ]
+    ranks = {rank: {"kv_tokens": None, "kv_usage": 0.25, "running": 2, "waiting": 0} for rank in ("0", "1")}
+    looks = [
+        {"asked_s": number * 0.25, "seen_s": number * 0.25 + 0.01, "ranks": ranks} for number in range(20)
+    ]
+    return {
+        "environment": ENVIRONMENT,
+        "load": {"over_s": 5.0},
+        "numbers": {
+            "success_rate": 0.9,
+            "total_mean_s": 1.99,
+            "requests_per_s": 2.0,
+            "statistics_age_s": None,
+        },
+        "requests": requests,
+        "kv": {"decode": {"looks": looks, "problems": []}},
+    }
 
 
 def _png(width: int, height: int) -> bytes:

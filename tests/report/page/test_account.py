@@ -80,7 +80,7 @@ def test_a_fault_that_nobody_saw_is_told_apart(account: Account) -> None:
 
 
 def test_loads_are_reduced_but_keep_what_failed(account: Account) -> None:
-    assert len(account.loads) == 2 * (2 + len(RATES) - 1)
+    assert len(account.loads) == 2 * (2 + len(RATES) - 1) + 1
     load = account.loads[0]
     assert load.requests == 110
     assert len(load.journeys) <= 64
@@ -88,6 +88,27 @@ def test_loads_are_reduced_but_keep_what_failed(account: Account) -> None:
     assert {one.name for one in load.distributions} == {"ttft", "tbt", "tpot", "e2e"}
     assert load.monitors[3].missing == {"*": "no leave to read /sys/class/powercap"}
     assert account.comparisons[0].target == "pd"
+
+
+def test_a_load_that_the_client_led_is_one_of_them(account: Account) -> None:
+    load = account.loads[-1]
+    assert (load.label, load.requests, load.errors) == ("client-load", 10, {"status 500: engine is dead": 1})
+    assert {one.name: one.unit for one in load.measures} == {
+        "success_rate": "1",
+        "total_mean_s": "s",
+        "requests_per_s": "",
+        "statistics_age_s": "s",
+    }
+    assert [monitor.name for monitor in load.monitors] == ["decode, rank 0", "decode, rank 1"]
+    assert [one.name for one in load.monitors[0].quantities] == ["kv_usage", "running", "waiting"]
+    assert [span.phase for span in load.journeys[1].spans] == ["waiting", "prefill", "decode"]
+    assert load.in_flight[-1][1] == 0
+
+
+def test_members_of_others_are_told_with_their_drift(account: Account) -> None:
+    (router,) = account.attached
+    assert (router.url, router.version) == ("http://gpu-9:8000", "0.1.16")
+    assert router.drifts == ("version: 0.1.16, the environment has 0.1.15",)
 
 
 def test_a_run_may_lie_elsewhere_later(run: Path, tmp_path: Path, account: Account) -> None:

@@ -51,6 +51,8 @@ def test_what_members_and_tests_write_is_text(html: str) -> None:
         "INFO line 99 of proxy",
         "decode-killed, client",
         "driven harder and harder",
+        "version: 0.1.16, the environment has 0.1.15",
+        "decode, rank 1",
     ],
 )
 def test_the_page_tells(html: str, text: str) -> None:
