@@ -26,7 +26,7 @@ class ClientLimits(Strict):
     """Beyond these a load says nothing about the server, but about its client: it is INVALID."""
 
     loop_lag_p99_s: float = Field(
-        default=0.010, gt=0, description="how late the client's event loop may be, in 99 of 100 looks"
+        default=0.020, gt=0, description="how late the client's event loop may be, in 99 of 100 looks"
     )
     schedule_lag_p99_s: float = Field(
         default=0.020, gt=0, description="how much later than due 99 of 100 requests may be sent"

@@ -13,7 +13,11 @@ _EVERY_S = 0.01
 
 @asynccontextmanager
 async def watching_lag() -> AsyncIterator[list[float]]:
-    """How much later than due each look was, seconds; grows for as long as the context lasts."""
+    """How much later than due each look was, seconds; grows for as long as the context lasts.
+
+    The looks that a stall kept from being made count as if they had waited for its end: otherwise one look
+    would stand for all of it.
+    """
     watch = _Watch()
     try:
         yield watch.lags_s
@@ -34,5 +38,9 @@ class _Watch:
         self.timer = self._loop.call_later(_EVERY_S, self._look)
 
     def _look(self) -> None:
-        self.lags_s.append(max(time.monotonic() - self._due, 0.0))
+        lag_s = max(time.monotonic() - self._due, 0.0)
+        self.lags_s.append(lag_s)
+        while lag_s > _EVERY_S:
+            lag_s -= _EVERY_S
+            self.lags_s.append(lag_s)
         self._set()
