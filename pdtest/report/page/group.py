@@ -32,6 +32,10 @@ _FIRST: Final = (
 )
 
 
+#: Targets that are in many runs, with their places.
+_TARGETS: Final = {"pd": 0, "single": 1}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """A measure of a target: the median over its runs, from the least to the most; ``why`` there is none."""
@@ -64,8 +68,8 @@ class Group:
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
-        """In the order in which they were measured first."""
-        return tuple(dict.fromkeys(load.target for load in self.loads))
+        """Each has the same place, and so the same colour, in all groups."""
+        return in_order(load.target for load in self.loads)
 
     @property
     def firsts(self) -> tuple[LoadShown, ...]:
@@ -116,6 +120,11 @@ class Group:
     def _row(self, name: str, unit: str) -> Row:
         cells = tuple(_cell(name, self.runs(target)) for target in self.targets)
         return Row(name=name, scale=Scale.of([cell.value for cell in cells], unit), cells=cells)
+
+
+def in_order(targets: Iterable[str]) -> tuple[str, ...]:
+    """What is tested, then what it is held against, then others as they come."""
+    return tuple(sorted(dict.fromkeys(targets), key=lambda target: _TARGETS.get(target, len(_TARGETS))))
 
 
 def groups(loads: Iterable[LoadShown]) -> tuple[Group, ...]:

@@ -14,7 +14,7 @@ from pdtest.report.account.load import LoadShown
 from pdtest.report.page.amount import amount, counted, duration
 from pdtest.report.page.axis import Axis
 from pdtest.report.page.chart import Bar, Chart, Lane, Lanes, Series, curves, lanes
-from pdtest.report.page.group import Group
+from pdtest.report.page.group import Group, in_order
 
 #: Colours of curves, as classes.
 TONES: Final = ("t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7")
@@ -228,7 +228,7 @@ def tone_of(group: Group, target: str) -> str:
 
 
 def _sweep(own: Sequence[Group], driven: str, words: str) -> Iterator[Chart]:
-    targets = tuple(dict.fromkeys(target for group in own for target in group.targets))
+    targets = in_order(target for group in own for target in group.targets)
     for name, title in _SWEPT.items():
         points = {target: tuple(sorted(_swept(own, target, driven, name))) for target in targets}
         if len({at for curve in points.values() for at, _ in curve}) < _SWEEP:
