@@ -75,6 +75,9 @@ class Performance(Strict):
 
     workload: str = Field(default="default", description="which of `workloads` is put on")
     runs: int = Field(default=5, gt=0, description="of each side of a comparison: the run is the unit")
+    again: int = Field(
+        default=2, ge=0, description="how often a run is measured again that was bound by its client"
+    )
     processes: int = Field(default=1, gt=0, description="of the load's client, where one core is not enough")
     take_turns: bool = Field(
         default=False,

@@ -38,12 +38,17 @@ def limits_of(thresholds: Thresholds, *, apart: bool) -> Limits:
 
 
 def load_findings(results: Sequence[Result], limits: Mapping[str, Limit]) -> list[Finding]:
-    """Runs that are bound by their client decide nothing, either way; at least one must be left."""
+    """Runs that are bound by their client decide nothing, either way; at least one must be left.
+
+    One that was measured again, and was valid then, leaves nothing open.
+    """
     valid = [result for result in results if result.client.valid]
+    told = {result.repeat for result in valid}
     bound = [
-        Finding(check="client", ruling=Ruling.INCONCLUSIVE, text=bound_by_client(one)) for one in results
+        Finding(check="client", ruling=Ruling.INCONCLUSIVE, text=bound_by_client(result))
+        for result in results
+        if result.repeat not in told
     ]
-    bound = [finding for finding, one in zip(bound, results, strict=True) if not one.client.valid]
     if not valid:
         return bound or [Finding(check="client", ruling=Ruling.INCONCLUSIVE, text="no load was put on")]
     return [*bound, *(_held(valid, name, limit) for name, limit in limits.items())]

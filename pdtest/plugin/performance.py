@@ -111,10 +111,17 @@ class Loads:
         found: dict[str, list[Result]] = {name: [] for name in missing}
         for repeat in range(self.settings.runs if missing else 0):
             for name in missing if repeat % 2 == 0 else reversed(missing):
-                put = self.put(self.settings.workload, self.workload, self.sides[name], repeat=repeat)
-                found[name].append(put)
+                found[name] += self._until_valid(self.sides[name], repeat)
         self._known.update({(key, name): tuple(results) for name, results in found.items()})
         return {name: self._known[key, name] for name in names}
+
+    def _until_valid(self, side: Side, repeat: int) -> Iterator[Result]:
+        """One run of the workload, and again where it was bound by its client."""
+        for _ in range(1 + self.settings.again):
+            result = self.put(self.settings.workload, self.workload, side, repeat=repeat)
+            yield result
+            if result.client.valid:
+                return
 
     def show(self, text: str) -> None:
         """On the terminal, while pytest captures output."""

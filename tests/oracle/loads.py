@@ -8,7 +8,12 @@ BOUND = "requests were sent 99.7 ms late"
 
 
 def result_of(
-    *, valid: bool = True, label: str = "default-pd-0", target: str = "pd", **values: float | None
+    *,
+    valid: bool = True,
+    label: str = "default-pd-0",
+    target: str = "pd",
+    repeat: int = 0,
+    **values: float | None,
 ) -> Result:
     """``values`` by measure name; None: it could not be measured."""
     health = ClientHealth(
@@ -25,6 +30,7 @@ def result_of(
         fingerprint="f" * 16,
         target=target,
         label=label,
+        repeat=repeat,
         workload={"name": "default"},
         begun_unix_s=0,
         begun_monotonic_s=0,

@@ -77,12 +77,18 @@ def test_a_run_bound_by_its_client_is_neither_good_nor_bad() -> None:
 
 
 def test_the_other_runs_are_judged_and_the_question_stays_open() -> None:
-    results = [result_of(ttft_mean=9.0, valid=False), result_of(ttft_mean=0.5)]
+    results = [result_of(ttft_mean=9.0, valid=False), result_of(ttft_mean=0.5, repeat=1)]
 
     findings = load_findings(results, FAST)
 
     assert rulings(findings) == [OPEN, PASS]
     assert conclude("fast", findings, needs_proof=False).ruling is OPEN
+
+
+def test_a_run_that_was_measured_again_leaves_nothing_open() -> None:
+    again = [result_of(ttft_mean=9.0, valid=False, repeat=1), result_of(ttft_mean=0.5, repeat=1)]
+
+    assert rulings(load_findings(again, FAST)) == [PASS]
 
 
 def test_what_was_not_measured_is_open_and_says_why() -> None:
