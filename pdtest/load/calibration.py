@@ -22,6 +22,8 @@ from typing import Any, Final, cast
 
 import httptools
 
+from pdtest.load.descriptors import allow_all
+
 _HEADERS: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
@@ -211,6 +213,7 @@ def main() -> None:
         empty_first=options.empty_first,
         breaks_after=options.breaks_after,
     )
+    allow_all()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(serve(manner, options.host, options.port, options.certificate))

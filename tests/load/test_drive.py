@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import statistics
 import subprocess
@@ -112,6 +113,23 @@ def test_an_answer_that_takes_too_long_is_given_up(calibration: Served) -> None:
     for one in load.exchanges:
         assert one.error == "no complete answer within 0.3 s"
         assert 0.29 < one.ended_s - one.sent_s < 10
+
+
+def test_more_streams_than_a_shell_allows_files(calibration: Served) -> None:
+    """Both the server and the client get their limit from here."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert hard > 200
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+    try:
+        load = driven(
+            calibration("--ttft", "0.5", "--gap", "0"),
+            arrivals={"pattern": "burst", "size": 150, "every_s": 1},
+            requests=150,
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [one.error for one in load.exchanges if one.error] == []
+    assert most_under_way(load.exchanges) > 100
 
 
 def test_nobody_there() -> None:
