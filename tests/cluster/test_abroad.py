@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -19,6 +20,8 @@ import pytest
 from pdtest.cluster.incident import StartFailed
 from pdtest.environment.schema import Host
 from pdtest.events import HostReached, MemberDied, MemberStarting, MemberStopped
+from pdtest.faults.fault import Refused
+from pdtest.faults.process import Kill
 from pdtest.launch.far_process import FarProcess
 from pdtest.launch.host_errors import HostUnreachable
 from pdtest.launch.kin import OWNER_VARIABLE, Kin
@@ -63,6 +66,10 @@ def test_members_on_two_hosts_live_as_local_ones_do(
     assert decode.log.tail() == ["Loading weights"]
     assert len(there(workshop.owner)) == 4
     assert len(survivors(workshop.owner)) == 1, "the proxy is all that runs here"
+
+    with pytest.raises(Refused, match="'decode' has no process here") as refusal:
+        asyncio.run(Kill(cluster, "decode").arm())
+    assert "launcher ssh" in str(refusal.value)
 
     assert isinstance(decode.process, FarProcess)
     os.kill(decode.process.far_pid, signal.SIGKILL)

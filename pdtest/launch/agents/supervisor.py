@@ -4,7 +4,6 @@ It talks in lines of JSON. Each request has a number, and gets an answer with th
 
     hold ports and devices    claim {port, address}  take {count, address}  hold {kind, ids, purpose}
     members                   launch {member, argv, env, files, logs}  end {member, grace_s}
-    faults                    processes {member}  signal {member, number, pids}
     files                     put {path, data}
     and                       clock {}  beat {}  bye {}
 
@@ -22,7 +21,6 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,7 +29,7 @@ from pdtest.launch.agents.net import Net
 from pdtest.launch.agents.premises import Premises, Unusable, described
 from pdtest.launch.agents.wire import Wire, greet
 from pdtest.launch.claims import Claims, Denied, Exhausted, PortClaims, default_directory
-from pdtest.launch.kin import MEMBER_VARIABLE, OWNER_VARIABLE, look_up
+from pdtest.launch.kin import MEMBER_VARIABLE, OWNER_VARIABLE
 from pdtest.launch.session import NoProgram, Outlived, Session, check_program, environment, write_whole
 
 _LOG_INTERVAL_S = 0.03
@@ -105,8 +103,6 @@ class Supervisor:
             "hold": self._hold,
             "launch": self._launch,
             "end": self._end,
-            "processes": self._processes,
-            "signal": self._signal,
             "put": self._put,
         }
 
@@ -200,16 +196,6 @@ class Supervisor:
         await self._followers[name].drain()
         return {"returncode": session.returncode}
 
-    async def _processes(self, message: dict[str, Any]) -> Answer:
-        found = self._sessions[message["member"]].scan()
-        return {"processes": [[process.pid, _state(process.pid), _command(process.pid)] for process in found]}
-
-    async def _signal(self, message: dict[str, Any]) -> Answer:
-        for process in self._sessions[message["member"]].scan():
-            if process.pid in message["pids"]:
-                process.send(signal.Signals(message["number"]))
-        return {"states": {str(pid): _state(pid) for pid in message["pids"]}}
-
     async def _put(self, message: dict[str, Any]) -> Answer:
         path = self._workdir / message["path"]
         if message["data"] is None:
@@ -256,20 +242,3 @@ def _beside_us(program: list[str]) -> list[str]:
     """A program of our interpreter's environment, where it has one of that name."""
     beside = [str(Path(sys.executable).parent / name) for name in program if os.sep not in name]
     return [path for path in beside if os.access(path, os.X_OK)] or program
-
-
-def _state(pid: int) -> str:
-    """The letter that proc(5) gives it; X when there is no such process any more."""
-    process = look_up(pid)
-    if process is None or process.ended:
-        return "X"
-    with suppress(OSError):
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return stat[stat.rindex(")") + 2]
-    return "X"
-
-
-def _command(pid: int) -> str:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-    return ""
