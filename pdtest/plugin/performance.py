@@ -181,12 +181,17 @@ def loads(request: pytest.FixtureRequest, pdtest_record: TestRecord, contract: C
     ``loads.runs()``: `performance.workload` on prefill and decode, `performance.runs` times, measured once
     for all tests that ask. ``loads.side_by_side(PD, SINGLE)``: also on the colocated instance, in turn.
     ``loads.put(name, workload, side)``: any workload. Each load is a folder under ``loads`` in the run's
-    directory. Skips environments without `workloads`.
+    directory. Skips environments without `workloads`, or without a way to their prefill and decode.
     """
     cluster = pdtest_record.cluster
     environment = cluster.environment
     if not environment.workloads:
         pytest.skip(f"{environment.name} has no workloads")
+    sides = sides_of(cluster, contract, resting=environment.performance.take_turns)
+    if PD not in sides:
+        pytest.skip(
+            f"{environment.name} has no proxy, and a load's client cannot lead {contract.name} itself"
+        )
     run = current_run(request.config)
     bench = Bench(
         cluster=cluster,
@@ -202,7 +207,7 @@ def loads(request: pytest.FixtureRequest, pdtest_record: TestRecord, contract: C
         environment=environment,
         contract=contract,
         cluster=cluster,
-        sides=sides_of(cluster, contract, resting=environment.performance.take_turns),
+        sides=sides,
         bench=bench,
         _request=request,
         _known=request.config.stash.setdefault(MEASURED, {}),
@@ -210,8 +215,7 @@ def loads(request: pytest.FixtureRequest, pdtest_record: TestRecord, contract: C
     try:
         yield used
     finally:
-        if PD in used.sides:
-            used.make_room(used.sides[PD])
+        used.make_room(sides[PD])
 
 
 async def _read(cluster: Cluster, names: Collection[str]) -> Reading:
