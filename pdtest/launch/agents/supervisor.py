@@ -32,7 +32,8 @@ from pdtest.launch.claims import Claims, Denied, Exhausted, PortClaims, default_
 from pdtest.launch.kin import MEMBER_VARIABLE, OWNER_VARIABLE
 from pdtest.launch.session import NoProgram, Outlived, Session, check_program, environment, write_whole
 
-_LOG_INTERVAL_S = 0.03
+#: Between looks at logs, while they grow and while they do not. A look takes some processor time.
+_GROWING_S, _RESTING_S = 0.03, 0.1
 #: Beyond its silence, how long a supervisor that lost its run needs to end everything.
 _LAST_WORDS_S = 45.0
 
@@ -210,10 +211,9 @@ class Supervisor:
 
     async def _pass_on_logs(self) -> None:
         while True:
-            for follower in list(self._followers.values()):
-                if not self._wire.crowded:
-                    follower.pass_on()
-            await asyncio.sleep(_LOG_INTERVAL_S)
+            followers = [] if self._wire.crowded else list(self._followers.values())
+            grown = [follower for follower in followers if follower.pass_on()]
+            await asyncio.sleep(_GROWING_S if grown else _RESTING_S)
 
 
 def _not_for_us(number: int, frame: object) -> None:
