@@ -31,9 +31,10 @@ class Scale:
             return cls(100.0, "%")
         if unit == "s" and 0 < most < 1:
             return cls(1e3, "ms") if most >= 1e-3 else cls(1e6, "µs")  # noqa: PLR2004 - a millisecond
-        if unit == "bytes":
+        what, slash, each = unit.partition("/")
+        if what == "bytes":
             power = min(int(math.log(most, _KIBI)) if most >= 1 else 0, len(_BYTES) - 1)
-            return cls(float(_KIBI) ** -power, _BYTES[power])
+            return cls(float(_KIBI) ** -power, f"{_BYTES[power]}{slash}{each}")
         return cls(1.0, unit)
 
     def __call__(self, value: float | None) -> str:

