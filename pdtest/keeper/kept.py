@@ -102,6 +102,8 @@ class KeptCluster(Cluster):
         )
         self._holder = holder
         self._calls = threading.Lock()
+        #: How the members were when the keeper last said so.
+        self._seen: tuple[Reflection, ...] = ()
         #: The last start of each member that was written down.
         self._starts: dict[str, float] = {}
         try:
@@ -219,7 +221,8 @@ class KeptCluster(Cluster):
                 # Ctrl-C: the keeper sees us go, and gives up what it was asked for.
                 self.stop()
                 raise
-        self._reflect(said.members)
+        self._seen = said.members
+        self._reflect(self._seen)
         if said.error is not None:
             raise said.error
         return said.value
@@ -243,6 +246,7 @@ class KeptCluster(Cluster):
                 api_key=api_key(name, placement.member),
             )
         self._links = tuple(self._link(number, *link) for number, link in enumerate(kept["links"]))
+        self._reflect(self._seen)
 
     def _link(
         self,

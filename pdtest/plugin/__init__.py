@@ -47,8 +47,8 @@ from pdtest.plugin.record import TestRecord
 from pdtest.plugin.report import conclude, prepare
 from pdtest.plugin.selection import select
 from pdtest.plugin.stash import KILLING, RECORD, RUN, SELECTION
-from pdtest.plugin.wanted import current_run, environment_of
-from pdtest.plugin.workers import Foreman, Worker, group, is_controller, keep_together
+from pdtest.plugin.wanted import current_run, environment_of, groups_of
+from pdtest.plugin.workers import Foreman, Worker, is_controller, tell_groups
 from pdtest.report.failure import Failure
 
 __all__ = [
@@ -92,7 +92,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Decide which environments may be used; nothing starts and nothing is written yet."""
     refuse_misread_path(config)
     prepare(config)
-    keep_together(config)
     selection = select(config)
     config.stash[SELECTION] = selection
     config.stash[KILLING] = Killing.asked_for(config)
@@ -122,7 +121,6 @@ def pytest_itemcollected(item: pytest.Function) -> None:
     if name is not None:
         chosen = item.config.stash[SELECTION].environment(name)
         item.extra_keyword_matches.update(chosen.connector.contract)
-        group(item, name)
         expect_known_issues(item, chosen)
         spare_attached(item, chosen)
         # Also for tests that use nothing but `cluster`: their members are watched like all others'.
@@ -151,8 +149,12 @@ def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest
     return f"pdtest: {_noun(names)} {', '.join(names)}, seed {config.getoption('pdtest_seed')}"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Make the run's directory, if anything is to be run in it: sessions without a cluster leave no trace."""
+    """Make the run's directory, if anything is to be run in it: sessions without a cluster leave no trace.
+
+    First of all: xdist tells the controller of it, which then hands tests out.
+    """
     config = session.config
     broken = session.testsfailed and not config.option.continue_on_collection_errors
     if config.option.collectonly or broken or not any(map(environment_of, session.items)):
@@ -160,6 +162,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     run = current_run(config)
     if run.worker is None:
         keep_junit(config, run.directory)
+    else:
+        tell_groups(run.worker, groups_of(session.items), run.directory)
     chronicle = Chronicle(run, session.items)
     chronicle.begin(config, config.stash[SELECTION])
     config.pluginmanager.register(chronicle, "pdtest-chronicle")

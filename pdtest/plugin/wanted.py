@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pytest
 
@@ -11,7 +11,7 @@ from pdtest.client.request import Request
 from pdtest.client.shapes import Bounds
 from pdtest.environment.schema import Environment
 from pdtest.models.geometry import Geometry
-from pdtest.plugin.marks import ASKS
+from pdtest.plugin.marks import ASKS, SPREADS
 from pdtest.plugin.run import Run
 from pdtest.plugin.stash import RUN, SELECTION
 
@@ -32,14 +32,20 @@ def environment_of(item: pytest.Item) -> str | None:
     return callspec.params.get("cluster") if callspec is not None else None
 
 
+def groups_of(items: Iterable[pytest.Item]) -> dict[str, str]:
+    """Tests that share a cluster and must stay together, by their ids: all but those that mind no others."""
+    named = ((item, environment_of(item)) for item in items)
+    return {item.nodeid: name for item, name in named if name and not item.get_closest_marker(SPREADS)}
+
+
 def prompts_of(item: pytest.Item, environment: Environment, seed: str) -> Prompts:
     """The prompts of one test: always the same for one seed, and no other test's."""
-    return Prompts(seed=f"{seed}:{_name(item)}", vocab_size=vocab_size_of(environment))
+    return Prompts(seed=f"{seed}:{item.nodeid}", vocab_size=vocab_size_of(environment))
 
 
 def declared_prompts_of(item: pytest.Item, environment: Environment, seed: str) -> Prompts:
     """Those of its declared requests, apart from those it asks for while it runs."""
-    return Prompts(seed=f"{seed}:{_name(item)}:asked", vocab_size=vocab_size_of(environment))
+    return Prompts(seed=f"{seed}:{item.nodeid}:asked", vocab_size=vocab_size_of(environment))
 
 
 def requests_of(item: pytest.Item, environment: Environment, seed: str) -> list[Request]:
@@ -52,12 +58,6 @@ def requests_of(item: pytest.Item, environment: Environment, seed: str) -> list[
     prompts, bounds = declared_prompts_of(item, environment, seed), bounds_of(environment)
     declared = [mark.kwargs["requests"] for mark in item.iter_markers(ASKS)]
     return [request for build in declared for request in build(prompts, bounds)]
-
-
-def _name(item: pytest.Item) -> str:
-    """Without the group that xdist appends: a seed gives the same prompts under -n."""
-    name = environment_of(item)
-    return item.nodeid.removesuffix(f"@{name}") if name else item.nodeid
 
 
 def _is_not_run(item: pytest.Item) -> bool:

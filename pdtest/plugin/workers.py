@@ -25,12 +25,11 @@ from pdtest.events.record import Event
 from pdtest.keeper import Standing
 from pdtest.plugin import outcomes
 from pdtest.plugin.directories import directory_of, new_id
-from pdtest.plugin.marks import SPREADS
 
 _INPUT: Final = "pdtest"
 #: How xdist hands tests out where nobody said how.
 _ITS_CHOICE: Final = "load"
-_OURS: Final = "loadgroup"
+_GROUPS: Final = "groups.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +58,21 @@ def is_controller(config: pytest.Config) -> bool:
     )
 
 
-def keep_together(config: pytest.Config) -> None:
-    """Have xdist heed groups, unless somebody chose otherwise. In the controller, before it starts."""
-    if config.getoption("dist", "no") == _ITS_CHOICE:
-        config.option.dist = _OURS
+def tell_groups(worker: Worker, groups: Mapping[str, str], directory: Path) -> None:
+    """Called in each worker once it has collected; ``groups`` by the ids of tests."""
+    draft = directory / f".{_GROUPS}-{worker.name}"
+    draft.write_text(json.dumps(groups), encoding="utf-8")
+    draft.replace(directory / _GROUPS)
 
 
-def group(item: pytest.Item, environment: str) -> None:
-    """Tests of one environment go to one worker, but for those that do not mind others."""
-    if Worker.of(item.config) is not None and item.get_closest_marker(SPREADS) is None:
-        item.add_marker(pytest.mark.xdist_group(environment))
+def read_groups(directory: Path) -> Mapping[str, str]:
+    """What workers have told; all have told the same. Empty where no test has a cluster."""
+    try:
+        groups: Mapping[str, str] = json.loads((directory / _GROUPS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    (directory / _GROUPS).unlink()
+    return groups
 
 
 class Foreman:
@@ -88,6 +92,15 @@ class Foreman:
             "seed": self._config.getoption("pdtest_seed"),
             "controller": os.getpid(),
         }
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> object | None:
+        """Ours, unless somebody chose another way."""
+        if config.getoption("dist") != _ITS_CHOICE:
+            return None
+        from pdtest.plugin.schedule import ByEnvironment
+
+        return ByEnvironment(config, log, lambda: read_groups(self.directory))
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self) -> Generator[None, None, None]:
