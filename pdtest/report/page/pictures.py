@@ -51,7 +51,7 @@ _SWEPT: Final = {
     "ttft_p99": "Time to first token, p99",
     "e2e_p50": "Whole answer, median",
     "goodput": "Goodput",
-    "energy_per_output_token": "Energy per output token",
+    "energy_per_token": "Energy per token",
 }
 #: Points that make a sweep.
 _SWEEP: Final = 3

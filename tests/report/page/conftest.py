@@ -288,7 +288,7 @@ def load(directory: Path, *, target: str, rate: int, repeat: int) -> Result:
     name = "default" if rate == RATES[0] else f"rate-{rate}"
     monitors = [*_monitors(chance, lasted_s)]
     energy = Measure(
-        name="energy_per_output_token", value=0.4 + chance.random() / 20, unit="J/token", better=Better.LOWER
+        name="energy_per_token", value=0.4 + chance.random() / 20, unit="J/token", better=Better.LOWER
     )
     result = Result(
         run=directory.name,
