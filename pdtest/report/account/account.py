@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, Literal
 
 from pydantic import Field
@@ -31,6 +32,11 @@ class Session(Shown):
     memory_bytes: int | None = None
     python: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        """To be pasted into a shell."""
+        return shlex.join(self.argv)
 
 
 class Finding(Shown):

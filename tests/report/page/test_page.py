@@ -54,6 +54,7 @@ def test_what_members_and_tests_write_is_text(html: str) -> None:
         "version: 0.1.16, the environment has 0.1.15",
         "decode, rank 1",
         "no engine counts them",
+        "-k &#39;moves and client&#39;",
         "pd: decode 400 ms, 85 %",
     ],
 )
