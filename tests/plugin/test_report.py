@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -80,8 +81,8 @@ def test_a_folder_of_tests_is_no_report(project: Project) -> None:
     result.stderr.fnmatch_lines(["*--report was given 'test_it.py', which does not end with .html", "*next*"])
 
 
-def _json(project: Project) -> dict[str, list[dict[str, object]]]:
-    data: dict[str, list[dict[str, object]]] = json.loads(
+def _json(project: Project) -> dict[str, list[dict[str, Any]]]:
+    data: dict[str, list[dict[str, Any]]] = json.loads(
         (project.latest / "report.json").read_text(encoding="utf-8")
     )
     return data

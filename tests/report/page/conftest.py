@@ -85,7 +85,8 @@ def events(directory: Path) -> Iterator[Event]:
     """Of a run of a minute: a wrong answer, a fault that nobody saw take effect, a member's death."""
     members = directory / ENVIRONMENT / "members"
     yield RunBegan(
-        at=T0, run=directory.name, seed="5eed", argv=("pytest", "--env", ENVIRONMENT, "-k", "moves and client"),
+        at=T0, run=directory.name, seed="5eed",
+        argv=("pytest", "--env", ENVIRONMENT, "-k", "moves and client"),
         environments=(ENVIRONMENT,), host="gpu-runner-7", system="Linux 6.8 x86_64",
         processor="A processor", cores=64, memory_bytes=2**38,
         python="3.11.9", versions={"pdtest": "0.1.0", "vllm": "0.32.0"},
