@@ -32,7 +32,7 @@ def released(config: pytest.Config) -> Iterator[Console | None]:
             yield None
             return
         reporter.ensure_newline()
-        if reporter._tw.chars_on_current_line:  # noqa: SLF001 - letters of results, which it does not count
+        if reporter._tw.width_of_current_line:  # noqa: SLF001 - letters of results, which it does not count
             reporter.line("")
         yield Console(file=sys.stdout, highlight=False, color_system="auto" if reporter.hasmarkup else None)
 
