@@ -129,7 +129,7 @@ class Member(Strict):
 
     role: Annotated[Role, Field(strict=False)]
     service: str = Field(description="what kind of program it is: vllm, vllm-router, toy-proxy, command ...")
-    launcher: str = Field(default="local", description="how it comes to life: local, attach ...")
+    launcher: str = Field(default="local", description="how it comes to life: local, ssh, attach ...")
     host: str = Field(default="local", description="a name under hosts")
     url: str | None = Field(default=None, description="where an attached member answers")
     optional: bool = Field(

@@ -13,6 +13,7 @@ class Rocket(AttachLauncher):
 def test_ours_are_known() -> None:
     assert {name: launcher.starts for name, launcher in registry.launchers().items()} == {
         "local": True,
+        "ssh": True,
         "attach": False,
     }
 
