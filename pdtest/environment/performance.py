@@ -108,6 +108,10 @@ class Performance(Strict):
     cross_check: float = Field(
         default=0.3, gt=0, description="share by which vllm bench serve may see another throughput than we do"
     )
+    bench_python: str | None = Field(
+        default=None,
+        description="interpreter with vLLM, for vllm bench serve; default: requires.python, else pytest's",
+    )
     tokenizer: str | None = Field(
         default=None, description="directory, for vllm bench serve; default: model.path"
     )

@@ -20,7 +20,7 @@ def test_two_clients_see_the_same(loads: Loads, rule: Rule) -> None:
     side = loads.sides[PD]
     if side.ways[0].prefill is not None:
         pytest.skip("vllm bench serve speaks to a proxy, and there is none")
-    python = loads.environment.requires.python or sys.executable
+    python = loads.settings.bench_python or loads.environment.requires.python or sys.executable
     if not is_installed(python):
         pytest.skip(f"{python} has no vLLM")
     plan = loads.bench.plan(even(loads.workload), "cross-check")
