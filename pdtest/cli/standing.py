@@ -24,7 +24,7 @@ from pdtest.cluster.stream import LogStream
 from pdtest.environment.schema import Environment, ReferenceKind, Role
 from pdtest.errors import PdtestError
 from pdtest.events import Journal
-from pdtest.keeper import FOLDER, KeptCluster, Standing, find, join, standing_clusters
+from pdtest.keeper import FOLDER, KeeperGone, KeptCluster, Standing, find, join, standing_clusters
 from pdtest.report.progress import Progress
 
 _HOLDER = "pdtest"
@@ -82,7 +82,7 @@ def up(
         finally:
             cluster.stop()
     if as_json:
-        typer.echo(json.dumps([_row(one) for one in standing_clusters(home_of(rootdir, home))], indent=2))
+        typer.echo(json.dumps(_rows(home_of(rootdir, home)), indent=2))
     else:
         _say_what_stands(home_of(rootdir, home))
 
@@ -131,7 +131,7 @@ def ps(*, as_json: Json = False, rootdir: Root = Path(), home: Home = None) -> N
     """
     kept = home_of(rootdir, home)
     if as_json:
-        typer.echo(json.dumps([_row(standing) for standing in standing_clusters(kept)], indent=2))
+        typer.echo(json.dumps(_rows(kept), indent=2))
     else:
         _say_what_stands(kept)
 
@@ -230,6 +230,14 @@ def _console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def _rows(home: Path) -> list[dict[str, Any]]:
+    rows = []
+    for standing in standing_clusters(home):
+        with suppress(KeeperGone):  # it was just about to end
+            rows.append(_row(standing))
+    return rows
+
+
 def _row(standing: Standing) -> dict[str, Any]:
     with joined(standing) as cluster:
         return {
@@ -254,7 +262,7 @@ def _row(standing: Standing) -> dict[str, Any]:
 
 
 def _say_what_stands(home: Path) -> None:
-    rows = [_row(standing) for standing in standing_clusters(home)]
+    rows = _rows(home)
     if not rows:
         output().print("no cluster stands; 'pdtest up ENV' starts one")
     for row in rows:

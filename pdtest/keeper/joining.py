@@ -42,7 +42,7 @@ def join(  # noqa: PLR0913 - one thing, and by keyword how
 
     Raises InUse, KeeperFailed, and what `Cluster.renew` raises.
     """
-    with raised(directory, environment.name, controller=controller) as (standing, new):
+    with raised(directory, environment.name, controller=controller) as (_, new):
         cluster = KeptCluster(environment, directory, journal=journal, holder=holder)
         if new:
             cluster.begin()
@@ -54,7 +54,6 @@ def join(  # noqa: PLR0913 - one thing, and by keyword how
     except OtherLayout:
         forget()
         cluster.end()
-        standing.until_gone()
     except BaseException:
         cluster.stop()
         raise

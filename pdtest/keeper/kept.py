@@ -17,6 +17,7 @@ from pdtest.events import Journal, MemberStarting
 from pdtest.events.record import Event
 from pdtest.keeper.messages import Answer, Ask, Busy, News, Progress
 from pdtest.keeper.socket import knock
+from pdtest.keeper.standing import Standing
 from pdtest.launch.launcher import Process
 from pdtest.launch.registry import launchers
 from pdtest.links import Condition, Link, Relay, Traffic
@@ -202,9 +203,11 @@ class KeptCluster(Cluster):
             self._ear.close()
 
     def end(self) -> None:
-        """End all members, and the keeper."""
-        self._ask("end")
+        """End all members, and the keeper; returns when both are gone."""
+        standing = Standing.read(self.directory)
         self.stop()
+        if standing is not None:
+            standing.end()
 
     def _ask(self, call: str, *arguments: Any, watch: Watch | None = None, note: Note | None = None) -> Any:
         with self._calls:
