@@ -21,11 +21,15 @@ def claim_findings(comparison: Comparison, claims: Mapping[str, Limit]) -> list[
 
 
 def ratio(change: Change) -> tuple[float, float, float] | None:
-    """The new value over the old, and the ends of its interval; None where that cannot be told."""
+    """The new value over the old, and the ends of its interval; None where that cannot be told.
+
+    The interval is that of the difference, as a share of the old median. Nothing that is measured is less
+    than 0, so neither is a ratio.
+    """
     if change.relative is None or change.relative_interval is None:
         return None
     low, high = change.relative_interval
-    return 1 + change.relative, 1 + low, 1 + high
+    return 1 + change.relative, max(1 + low, 0.0), max(1 + high, 0.0)
 
 
 def _claim(name: str, change: Change | None, limit: Limit, comparison: Comparison) -> Finding:

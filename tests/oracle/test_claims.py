@@ -7,7 +7,7 @@ import pytest
 from pdtest.compare import Comparison, Side, Verdict
 from pdtest.compare.comparison import Change
 from pdtest.environment.performance import Limit
-from pdtest.oracle.claims import claim_findings
+from pdtest.oracle.claims import claim_findings, ratio
 from pdtest.oracle.verdict import Ruling
 from pdtest.results import Better
 
@@ -59,6 +59,10 @@ def test_a_claim_is_confirmed_refuted_or_left_open(
 
     assert finding.ruling is ruling
     assert word in finding.text
+
+
+def test_a_ratio_is_never_below_nothing() -> None:
+    assert ratio(change(-0.5, -2.3, 0.2)) == (0.5, 0.0, pytest.approx(1.2))
 
 
 def test_a_claim_on_what_nobody_measured_is_open() -> None:
