@@ -62,7 +62,7 @@ def test_a_claim_is_confirmed_refuted_or_left_open(
 
 
 def test_a_ratio_is_never_below_nothing() -> None:
-    assert ratio(change(-0.5, -2.3, 0.2)) == (0.5, 0.0, pytest.approx(1.2))
+    assert ratio(change(-0.5, -2.25, 0.25)) == (0.5, 0.0, 1.25)
 
 
 def test_a_claim_on_what_nobody_measured_is_open() -> None:
