@@ -40,7 +40,7 @@ _INTERNAL_ERROR = 500
 _PAUSE_S = 0.05
 _TICK_S = 0.02
 #: How often a phase is aimed at: a machine that has other work may look at it too late.
-_AIMS = 3
+_AIMS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
