@@ -14,9 +14,9 @@ from rich.syntax import Syntax
 
 from pdtest.cli.catalogue import Root, catalogue_of
 from pdtest.cli.terminal import output
+from pdtest.cluster.model import located
 from pdtest.cluster.plan import Plan, PlannedMember, plan
 from pdtest.cluster.stack import config_files, start_script, write
-from pdtest.environment.schema import Environment
 from pdtest.launch.ports import FIRST_PORT, CountedPorts
 from pdtest.launch.registry import launchers
 from pdtest.launch.script import holders
@@ -67,7 +67,7 @@ def render(  # noqa: PLR0913 - one for each option
 
     Example: [bold]pdtest env render embedded --json | jq .members.decode.argv[/]
     """
-    environment = _located(catalogue_of(rootdir).load(name), rootdir)
+    environment = located(catalogue_of(rootdir).load(name), rootdir)
     place = (directory or rootdir / ".pdtest" / "rendered" / environment.name).resolve()
     planned = plan(
         environment, place, services=services(), launchers=launchers(), ports=CountedPorts(first_port)
@@ -83,15 +83,6 @@ def render(  # noqa: PLR0913 - one for each option
         _print(planned, chosen)
     else:
         _print_written(planned)
-
-
-def _located(environment: Environment, rootdir: Path) -> Environment:
-    """With the path of a model that lies, or will lie, in the project absolute: members run elsewhere."""
-    model = environment.model
-    path = rootdir.resolve() / model.path
-    if environment.only_stores or not (model.make or path.is_dir()):
-        return environment
-    return environment.model_copy(update={"model": model.model_copy(update={"path": str(path)})})
 
 
 def _described(planned: Plan, members: tuple[PlannedMember, ...]) -> dict[str, Any]:

@@ -23,3 +23,12 @@ def with_model(environment: Environment, rootdir: Path) -> Environment:
     if not path.is_dir():
         return environment
     return environment.model_copy(update={"model": model.model_copy(update={"path": str(path)})})
+
+
+def located(environment: Environment, rootdir: Path) -> Environment:
+    """With the path of a model that lies, or will lie, in the project absolute: members run elsewhere."""
+    model = environment.model
+    path = rootdir.resolve() / model.path
+    if environment.only_stores or not (model.make or path.is_dir()):
+        return environment
+    return environment.model_copy(update={"model": model.model_copy(update={"path": str(path)})})

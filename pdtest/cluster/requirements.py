@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,17 @@ Found = tuple[str, str] | None
 _CHIPS: Final[Mapping[DeviceKind, str]] = {DeviceKind.CUDA: "GPU", DeviceKind.ASCEND: "NPU"}
 
 
+@dataclass(frozen=True)
+class Lack:
+    """Something that is not here, and, where it is known, what to do about it."""
+
+    fact: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.fact}: {self.remedy}" if self.remedy else self.fact
+
+
 class Unschedulable(PdtestError):
     """The environment cannot run on this machine."""
 
@@ -47,29 +59,29 @@ class Unschedulable(PdtestError):
 
 def unmet(environment: Environment) -> tuple[str, ...]:
     """Why the environment cannot run on this machine, one sentence each. Empty: it can."""
-    return tuple(reason for check in _CHECKS for reason in check(environment))
+    return tuple(str(lack) for check in CHECKS.values() for lack in check(environment))
 
 
-def _packages(environment: Environment) -> Iterator[str]:
+def _packages(environment: Environment) -> Iterator[Lack]:
     needs = environment.requires
     wanted = [(Requirement(entry.need), entry.why) for entry in map(_spelled_out, needs.packages)]
     try:
         found = _found(needs.python, [requirement for requirement, _ in wanted])
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        yield f"the interpreter '{needs.python}' does not say which packages it has: {_cause(error)}"
+        yield Lack(f"the interpreter '{needs.python}' does not say which packages it has: {_cause(error)}")
         return
     there = f" in {needs.python}" if needs.python else ""
     for requirement, why in wanted:
         fact = _lacking(requirement, found[requirement.name])
         remedy = f"pip install 'pdtest[{needs.extra}]'" if needs.extra else f"pip install '{requirement}'"
         if fact:
-            yield f"{fact}{there}: {why or remedy}"
+            yield Lack(f"{fact}{there}", why or remedy)
 
 
-def _ssh(environment: Environment) -> Iterator[str]:
+def _ssh(environment: Environment) -> Iterator[Lack]:
     ways = {member.launcher for member in environment.members.values()}
     if "ssh" in ways and not importable("asyncssh"):
-        yield "the Python package 'asyncssh' is not installed: pip install 'pdtest[ssh]'"
+        yield Lack("the Python package 'asyncssh' is not installed", "pip install 'pdtest[ssh]'")
 
 
 def _lacking(requirement: Requirement, found: Found) -> str | None:
@@ -113,32 +125,32 @@ def _cause(error: Exception) -> str:
     return said.splitlines()[-1] if said else str(error)
 
 
-def _executables(environment: Environment) -> Iterator[str]:
+def _executables(environment: Environment) -> Iterator[Lack]:
     for entry in map(_spelled_out, environment.requires.executables):
         if find_program(entry.need) is None:
-            yield f"the program '{entry.need}' is not on PATH" + _behind(entry)
+            yield Lack(f"the program '{entry.need}' is not on PATH", entry.why)
 
 
-def _files(environment: Environment) -> Iterator[str]:
+def _files(environment: Environment) -> Iterator[Lack]:
     for entry in map(_spelled_out, environment.requires.files):
         if not Path(entry.need).expanduser().exists():
-            yield f"there is no file {entry.need}" + _behind(entry)
+            yield Lack(f"there is no file {entry.need}", entry.why)
 
 
-def _variables(environment: Environment) -> Iterator[str]:
+def _variables(environment: Environment) -> Iterator[Lack]:
     for entry in map(_spelled_out, environment.requires.variables):
         if not os.environ.get(entry.need):
-            yield f"the environment variable {entry.need} is not set" + _behind(entry)
+            yield Lack(f"the environment variable {entry.need} is not set", entry.why)
 
 
-def _memory(environment: Environment) -> Iterator[str]:
+def _memory(environment: Environment) -> Iterator[Lack]:
     wanted = environment.requires.memory_gib
     available = psutil.virtual_memory().available / _GIB
     if wanted is not None and available < wanted:
-        yield f"{wanted:g} GiB of memory are needed, {available:.1f} GiB are available"
+        yield Lack(f"{wanted:g} GiB of memory are needed, {available:.1f} GiB are available")
 
 
-def _devices(environment: Environment) -> Iterator[str]:
+def _devices(environment: Environment) -> Iterator[Lack]:
     for name, kind, members in _hosts_here(environment):
         present = range(psutil.cpu_count() or 1) if kind is DeviceKind.CORE else devices(kind)
         absent = {
@@ -147,7 +159,8 @@ def _devices(environment: Environment) -> Iterator[str]:
             if (lacking := [device for device in asked if device not in present])
         }
         if absent:
-            yield (_few_cores if kind is DeviceKind.CORE else _no_chips)(name, kind, present, absent)
+            told = _few_cores if kind is DeviceKind.CORE else _no_chips
+            yield Lack(told(name, kind, present, absent))
 
 
 def _hosts_here(
@@ -189,16 +202,13 @@ def _spelled_out(entry: str | Needed) -> Needed:
     return entry if isinstance(entry, Needed) else Needed(need=entry)
 
 
-def _behind(entry: Needed) -> str:
-    return f": {entry.why}" if entry.why else ""
-
-
-_CHECKS: tuple[Callable[[Environment], Iterator[str]], ...] = (
-    _packages,
-    _ssh,
-    _executables,
-    _files,
-    _variables,
-    _memory,
-    _devices,
-)
+#: By what is looked at; each says what is lacking.
+CHECKS: Final[Mapping[str, Callable[[Environment], Iterator[Lack]]]] = {
+    "packages": _packages,
+    "ssh": _ssh,
+    "programs": _executables,
+    "files": _files,
+    "variables": _variables,
+    "memory": _memory,
+    "devices": _devices,
+}

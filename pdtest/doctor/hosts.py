@@ -1,0 +1,73 @@
+"""Hosts of an environment that are reached: can we, what do they have, and what time is it there."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from pdtest.cluster.abroad import needed
+from pdtest.doctor.finding import Finding, fine, from_error, note
+from pdtest.environment.schema import Environment
+from pdtest.errors import PdtestError
+from pdtest.launch.launcher import Launcher
+from pdtest.launch.outpost import Outpost, Reaching
+
+#: With NTP, hosts of one network differ by milliseconds.
+_SKEW_S: Final = 0.1
+
+
+async def hosts(environment: Environment, ways: Mapping[str, Launcher]) -> Sequence[Finding]:
+    """All are asked at once. What was started there to ask is gone afterwards."""
+    owner = f"doctor-{secrets.token_hex(4)}"
+    asking = [_host(environment, name, way, owner) for name, way in needed(environment, ways).items()]
+    return [finding for found in await asyncio.gather(*asking) for finding in found]
+
+
+async def _host(environment: Environment, name: str, way: Reaching, owner: str) -> list[Finding]:
+    try:
+        outpost = await way.reach(name, environment.hosts[name], owner=owner)
+    except PdtestError as error:
+        return [from_error("hosts", error)]
+    try:
+        return [
+            fine("hosts", f"'{name}' is reached; {outpost.python} there"),
+            *_clock(name, outpost),
+            *await _claims(environment, name, outpost),
+        ]
+    except PdtestError as error:  # it was lost meanwhile
+        return [from_error("hosts", error)]
+    finally:
+        await outpost.leave()
+
+
+def _clock(name: str, outpost: Outpost) -> Iterator[Finding]:
+    skew = outpost.skew
+    fact = f"'{name}' is {skew.offset_s * 1000:+.1f} ms from ours, +-{skew.error_s * 1000:.1f} ms"
+    if abs(skew.offset_s) - skew.error_s > _SKEW_S:
+        yield note(
+            "clock", fact, "have both follow one NTP server (chronyc tracking); logs cannot be compared"
+        )
+    else:
+        yield fine("clock", fact)
+
+
+async def _claims(environment: Environment, name: str, outpost: Outpost) -> list[Finding]:
+    """Ports that the file fixes, and devices, leased for a moment."""
+    host, found = environment.hosts[name], []
+    for called, member in environment.members.items():
+        if member.host != name or member.launcher != outpost.name:
+            continue
+        for port in member.ports.values():
+            try:
+                if port != "auto":
+                    await outpost.claim(port, host.address)
+            except PdtestError as error:
+                found.append(from_error("ports", error))
+        try:
+            if member.devices and host.devices is not None and not host.devices.shared:
+                await outpost.hold(host.devices.kind.value, member.devices, f"member '{called}'")
+        except PdtestError as error:
+            found.append(from_error("devices", error))
+    return found
