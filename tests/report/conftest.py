@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from pdtest.client.answer import Answer, Choice, Timings, Usage
 from pdtest.client.errors import Call, HttpStatusError
 from pdtest.client.handoff import Ending, Handoff, Hop, Route
 from pdtest.client.request import Request
+from pdtest.cluster.abroad import Hosts
 from pdtest.cluster.cluster import Cluster
 from pdtest.environment.schema import Connector, Environment, Member, Model
 from pdtest.events import Journal
@@ -113,7 +115,8 @@ def cluster_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clus
             journal=journal,
             owner="test",
         )
-        cluster._members = cluster._place(PortLeases("test"))
+        with start_blocking_portal() as portal:
+            cluster._members = cluster._place(PortLeases("test"), Hosts(environment, portal, {}))
         for member in cluster.members.values():
             member.log.path.parent.mkdir(parents=True)
             member.log.path.touch()

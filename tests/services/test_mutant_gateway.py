@@ -55,8 +55,7 @@ def test_the_proxy_behind_it_finds_its_engines_there(place: Place) -> None:
         assert argv[argv.index(f"--{side}-hosts") + 1] == "127.0.0.1"
 
 
-def test_so_does_a_router(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pdtest.services.vllm_router.find_program", lambda name: name)
+def test_so_does_a_router(place: Place) -> None:
     gateway = {"role": Role.PROXY, "service": GATEWAY.name, "options": {"before": "proxy"}}
     placement = place(ROUTER, BEHIND, name="proxy", others={**ENGINES, "gateway": gateway}, further=[GATEWAY])
     ports, argv = placement.peers["gateway"].ports, ROUTER.render(placement).argv
