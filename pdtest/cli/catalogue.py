@@ -26,6 +26,11 @@ def home_of(rootdir: Path, given: Path | None) -> Path:
     return given.resolve() if given else rootdir.resolve() / ".pdtest"
 
 
+def complete(incomplete: str) -> list[str]:
+    """Names of environments that begin so, for the shell."""
+    return [name for name in catalogue_of(Path()).names() if name.startswith(incomplete)]
+
+
 def catalogue_of(rootdir: Path) -> Catalogue:
     """The environments that a project has, its own and those that come with pdtest."""
     return Catalogue(default_directories(rootdir), vocabulary=vocabulary())

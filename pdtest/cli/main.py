@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pdtest.cli import ask, baseline, compare, doctor, env, model, mutants, report, standing
+from pdtest.cli import ask, baseline, compare, doctor, env, init, model, mutants, report, standing
 from pdtest.cli.terminal import Guarded
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("ps")(standing.ps)
 app.command("logs")(standing.logs)
 app.command("ask")(ask.ask)
 app.command("doctor")(doctor.doctor)
+app.command("init")(init.init)
 app.add_typer(env.app, name="env")
 app.add_typer(model.app, name="model")
 app.add_typer(mutants.app, name="mutants")

@@ -87,6 +87,12 @@ class Catalogue:
         found, node = tree.known(path)
         return node.value if found == path and isinstance(node.value, str) else None
 
+    def members(self, name_or_path: str | Path) -> tuple[str, ...]:
+        """Names of its members as they are written, those that are optional and left out included."""
+        composer = Composer(search=self.directories, variables=os.environ)
+        written = composer.compose(self.file(name_or_path)).child("members")
+        return tuple(name for name, member in (written.data() if written else {}).items() if member)
+
     def marks(self, name: str) -> frozenset[str]:
         """Its marks, also when nothing else in it is fit for use yet: variables may not be set here."""
         composer = Composer(search=self.directories, variables=os.environ)

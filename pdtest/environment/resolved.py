@@ -27,9 +27,12 @@ def dump_resolved(environment: Environment, variables: Mapping[str, str] | None 
     # Defaults are in the members already; merged once more they would bring back what a null dropped.
     absent = {"model", "connector"} if environment.only_stores else set()
     data = environment.model_dump(mode="json", exclude={"defaults", "source", *absent})
-    text: str = yaml.dump(
-        _written(data, secrets), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110
-    )
+    return dump(_written(data, secrets))
+
+
+def dump(data: Mapping[str, Any]) -> str:
+    """YAML that loads as ``data``, keys in their order."""
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
     return text
 
 
