@@ -22,10 +22,10 @@ from rich.console import Console
 
 from benchmarks.standing import prepared
 from pdtest import Prompts, Request, Role
+from pdtest.client.endpoints import endpoint_of
 from pdtest.client.handoff import HandoffRunner, Route
 from pdtest.cluster.cluster import Cluster
 from pdtest.cluster.xray import DIRECTORY
-from pdtest.plugin.endpoints import endpoint_of
 from pdtest.report.progress import Progress
 from pdtest.wire.registry import contract_for
 from pdtest.xray import Archive, diagnose

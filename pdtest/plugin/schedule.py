@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+#: Tests without a cluster that go to a worker together, of one file: they may share what a fixture has made.
+_TOGETHER: Final = 8
+
 
 class ByEnvironment(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
-    """Tests of one group go to one worker, in their order; all others to whichever is free.
+    """Tests of one group go to one worker, in their order; others a few of a file at a time.
 
     xdist's own `loadgroup` writes groups into the ids of tests, which pytest 9.2 no longer lets it (xdist
     3.8.0, remote.py, pytest_collection_modifyitems).
@@ -20,9 +24,14 @@ class ByEnvironment(LoadScopeScheduling):  # type: ignore[misc] # xdist has no t
         """``groups`` gives those of tests by their ids; asked once, when all workers have collected."""
         super().__init__(config, log)
         self._ask = groups
-        self._groups: Mapping[str, str] | None = None
+        self._groups: dict[str, str] | None = None
+        self._seen: Counter[str] = Counter()
 
     def _split_scope(self, nodeid: str) -> str:
         if self._groups is None:
-            self._groups = self._ask()
-        return self._groups.get(nodeid, nodeid)
+            self._groups = dict(self._ask())
+        if nodeid not in self._groups:
+            file = nodeid.partition("::")[0]
+            self._groups[nodeid] = f"{file} {self._seen[file] // _TOGETHER}"
+            self._seen[file] += 1
+        return self._groups[nodeid]

@@ -33,9 +33,11 @@ def environment_of(item: pytest.Item) -> str | None:
 
 
 def groups_of(items: Iterable[pytest.Item]) -> dict[str, str]:
-    """Tests that share a cluster and must stay together, by their ids: all but those that mind no others."""
+    """By the ids of tests that use a cluster, who they must be with; who minds no others is alone."""
     named = ((item, environment_of(item)) for item in items)
-    return {item.nodeid: name for item, name in named if name and not item.get_closest_marker(SPREADS)}
+    return {
+        item.nodeid: item.nodeid if item.get_closest_marker(SPREADS) else name for item, name in named if name
+    }
 
 
 def prompts_of(item: pytest.Item, environment: Environment, seed: str) -> Prompts:

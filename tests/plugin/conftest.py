@@ -8,12 +8,24 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import httpcore._backends.anyio  # noqa: F401 - loaded once, not anew by each run in this process
+import httpcore._backends.anyio
+import matplotlib.backends.backend_agg
+import matplotlib.backends.backend_svg
+import matplotlib.figure
 import psutil
 import pytest
 import yaml
 
 from pdtest.launch.kin import OWNER_VARIABLE
+
+#: Loaded once. What a run in this process loads is forgotten after it: loading it anew takes time, and of
+#: matplotlib's classes there would be two.
+_LOADED = (
+    httpcore._backends.anyio,
+    matplotlib.backends.backend_agg,
+    matplotlib.backends.backend_svg,
+    matplotlib.figure,
+)
 
 DOUBLE = Path(__file__).with_name("double.py")
 
