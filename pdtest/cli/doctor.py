@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 from rich.markup import escape
 
-from pdtest.cli.catalogue import Home, Root, catalogue_of, home_of
+from pdtest.cli.catalogue import Home, Root, catalogue_of, complete, home_of
 from pdtest.cli.terminal import INVALID, output
 from pdtest.doctor import Finding, State, environment_here, machine
 
@@ -21,7 +21,11 @@ _STYLES: Final = {State.FINE: "green", State.NOTE: "yellow", State.WRONG: "bold 
 def doctor(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[ENV]", help="Look also at what this environment wants; name or path."),
+        typer.Argument(
+            metavar="[ENV]",
+            help="Look also at what this environment wants; name or path.",
+            autocompletion=complete,
+        ),
     ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="For programs: JSON, on standard output.")] = False,

@@ -8,11 +8,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.syntax import Syntax
 from rich.table import Table
 
 from pdtest.cli.catalogue import Root, catalogue_of
-from pdtest.cli.render import render
+from pdtest.cli.render import print_code, render
 from pdtest.cli.terminal import INVALID, Guarded, output
 from pdtest.environment.catalogue import Catalogue
 from pdtest.environment.finding import EnvironmentInvalid
@@ -67,12 +66,7 @@ def show(
 
     Example: [bold]DECODE_PORT=9000 pdtest env show vllm-nixl[/]
     """
-    text = dump_resolved(catalogue_of(rootdir).load(name))
-    console = output()
-    if console.is_terminal:
-        console.print(Syntax(text, "yaml", background_color="default"))
-    else:
-        typer.echo(text, nl=False)
+    print_code(output(), dump_resolved(catalogue_of(rootdir).load(name)), "yaml")
 
 
 @app.command()

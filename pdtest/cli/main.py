@@ -1,33 +1,54 @@
-"""The `pdtest` command. Exit codes: 0 fine, 1 something is wrong, 2 the command was misused."""
+"""The `pdtest` command. Exit codes: 0 fine, 1 wrong, 2 the command was misused, 3 it cannot be told."""
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pdtest.cli import ask, baseline, compare, doctor, env, init, model, mutants, report, standing
+from pdtest.cli import (
+    ask,
+    baseline,
+    compare,
+    config,
+    doctor,
+    env,
+    init,
+    menu,
+    model,
+    mutants,
+    report,
+    run,
+    standing,
+)
 from pdtest.cli.terminal import Guarded
 
 app = typer.Typer(
     name="pdtest",
     cls=Guarded,
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
-        "Exit codes: 0 fine, 1 something is wrong, 2 the command was misused.\n\n"
+        "Exit codes: 0 fine, 1 something is wrong, 2 the command was misused, 3 it cannot be told "
+        "(ask, compare). Those of [bold]pdtest run[/] are pytest's.\n\n"
+        "In a terminal, [bold]pdtest[/] alone is a menu of these. Completion in the shell: "
+        "[bold]pdtest --install-completion[/].\n\n"
         "Tests are run by pytest: [bold]pytest --env NAME[/], [bold]pytest -m gpu[/]."
     ),
 )
+app.command("run", context_settings=run.PASSING_ON)(run.run)
 app.command("up")(standing.up)
 app.command("down")(standing.down)
 app.command("restart")(standing.restart)
 app.command("ps")(standing.ps)
 app.command("logs")(standing.logs)
 app.command("ask")(ask.ask)
+app.command("config")(config.config)
 app.command("doctor")(doctor.doctor)
 app.command("init")(init.init)
 app.add_typer(env.app, name="env")
@@ -46,6 +67,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def main(
+    context: typer.Context,
     *,
     show_version: Annotated[
         bool,
@@ -53,6 +75,14 @@ def main(
     ] = False,
 ) -> None:
     """Integration tests for LLM serving with disaggregated prefill and decode.
+
+    [bold]pdtest init[/]                write an environment file; asks, or takes options
+
+    [bold]pdtest doctor NAME[/]         what is wrong with this machine, and what to do
+
+    [bold]pdtest config NAME[/]         everything resolved; config NAME MEMBER: what starts it
+
+    [bold]pdtest run NAME SUITE[/]      pytest, with the environment and suites by name
 
     [bold]pdtest up NAME[/]             start members and leave them running; down, ps, logs, restart
 
@@ -75,3 +105,8 @@ def main(
     [bold]pdtest model make DIR[/]      a small random model to test with
     """
     del show_version
+    if context.invoked_subcommand is None:
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            menu.menu(Path())
+        else:
+            typer.echo(context.get_help())

@@ -17,6 +17,7 @@ from pdtest.cli.terminal import output
 from pdtest.cluster.model import located
 from pdtest.cluster.plan import Plan, PlannedMember, plan
 from pdtest.cluster.stack import config_files, start_script, write
+from pdtest.environment.schema import Environment
 from pdtest.launch.ports import FIRST_PORT, CountedPorts
 from pdtest.launch.registry import launchers
 from pdtest.launch.script import holders
@@ -67,25 +68,38 @@ def render(  # noqa: PLR0913 - one for each option
 
     Example: [bold]pdtest env render embedded --json | jq .members.decode.argv[/]
     """
-    environment = located(catalogue_of(rootdir).load(name), rootdir)
-    place = (directory or rootdir / ".pdtest" / "rendered" / environment.name).resolve()
-    planned = plan(
-        environment, place, services=services(), launchers=launchers(), ports=CountedPorts(first_port)
-    )
+    environment = catalogue_of(rootdir).load(name)
+    planned = planned_in(environment, rootdir, directory=directory, first_port=first_port)
     chosen = planned.only(tuple(member or ()))
     if directory is not None:
+        environment = planned.environment
         if environment.model.make == "embedded":
             embedded.ensure(Path(environment.model.path))  # a few numbers: it takes no time and no package
         write(planned, chosen, force=force)
     if as_json:
-        typer.echo(json.dumps(_described(planned, chosen), indent=2))
+        typer.echo(json.dumps(described(planned, chosen), indent=2))
     elif directory is None:
-        _print(planned, chosen)
+        print_members(planned, chosen)
     else:
         _print_written(planned)
 
 
-def _described(planned: Plan, members: tuple[PlannedMember, ...]) -> dict[str, Any]:
+def planned_in(
+    environment: Environment, rootdir: Path, *, directory: Path | None = None, first_port: int = FIRST_PORT
+) -> Plan:
+    """Its members as they would be started in a project, with ports counted from ``first_port``."""
+    place = (directory or rootdir / ".pdtest" / "rendered" / environment.name).resolve()
+    return plan(
+        located(environment, rootdir),
+        place,
+        services=services(),
+        launchers=launchers(),
+        ports=CountedPorts(first_port),
+    )
+
+
+def described(planned: Plan, members: tuple[PlannedMember, ...]) -> dict[str, Any]:
+    """What starts members, for programs; API keys as the variables that hold them."""
     return {
         "environment": planned.environment.name,
         "directory": str(planned.directory),
@@ -126,7 +140,8 @@ class _Masked:
         return text
 
 
-def _print(planned: Plan, members: tuple[PlannedMember, ...]) -> None:
+def print_members(planned: Plan, members: tuple[PlannedMember, ...]) -> None:
+    """What starts members, for people."""
     console = output()
     environment = planned.environment
     console.print(f"[bold]{escape(environment.name)}[/]  {escape(environment.description)}")
@@ -137,13 +152,14 @@ def _print(planned: Plan, members: tuple[PlannedMember, ...]) -> None:
         if member.command is None:
             console.print("  runs already, and is never started or stopped (launcher: attach)")
             continue
-        _print_code(console, start_script(planned, member, anywhere=True), "bash")
+        print_code(console, start_script(planned, member, anywhere=True), "bash")
         for name, text in config_files(planned, member).items():
             console.print(f"\n[dim]members/{escape(member.name)}/{escape(name)}[/]")
-            _print_code(console, text, name.rpartition(".")[2])
+            print_code(console, text, name.rpartition(".")[2])
 
 
-def _print_code(console: Console, text: str, language: str) -> None:
+def print_code(console: Console, text: str, language: str) -> None:
+    """In colours on a terminal, else as it is."""
     if console.is_terminal:
         console.print(Syntax(text.rstrip("\n"), language, background_color="default", word_wrap=True))
     else:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pdtest.cli.catalogue import Home, Root, catalogue_of, home_of
+from pdtest.cli.catalogue import Home, Root, catalogue_of, complete, home_of
 from pdtest.cli.terminal import output
 from pdtest.cluster.model import with_model
 from pdtest.cluster.plan import UnknownMember
@@ -30,7 +30,12 @@ from pdtest.report.progress import Progress
 _HOLDER = "pdtest"
 _STYLES = {"ready": "green", "died": "bold red", "starting": "yellow"}
 
-Name = Annotated[str, typer.Argument(metavar="ENV", help="Name of an environment, or path of a YAML file.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="ENV", help="Name of an environment, or path of a YAML file.", autocompletion=complete
+    ),
+]
 Standing_ = Annotated[
     str | None,
     typer.Argument(metavar="[ENV]", help="An environment whose cluster stands; default: the only one."),

@@ -20,6 +20,10 @@ USAGE = 2
 _PIPED: Final = 160
 
 
+class Misused(PdtestError):
+    """A command was given something that does not exist."""
+
+
 def output() -> Console:
     """Standard output. Long lines stay whole, so that they can be copied and piped."""
     width = None if sys.stdout.isatty() else _PIPED
@@ -42,4 +46,4 @@ class Guarded(TyperGroup):
             return super().invoke(ctx)
         except PdtestError as error:
             show_error(error)
-            ctx.exit(USAGE if isinstance(error, UnknownEnvironment | UnknownMember) else INVALID)
+            ctx.exit(USAGE if isinstance(error, Misused | UnknownEnvironment | UnknownMember) else INVALID)
