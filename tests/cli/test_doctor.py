@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pdtest.cli.main import app
+from pdtest.launch.claims import Claims
 from pdtest.launch.lease import PortLeases
 from tests.launch.sshd import SSHD, Sshd, servers
 
@@ -97,6 +98,21 @@ def test_a_fixed_port_that_another_run_holds_names_it(project: Path) -> None:
 
     assert "run somebody-else" in of("ports", found)[0]["fact"]
     assert f"port {port}: held by run somebody-else" in of("leases", found)[0]["fact"]
+
+
+def test_a_device_that_another_run_holds_names_it(project: Path) -> None:
+    host, member = "{local: {devices: {kind: core, ids: [0]}}}", "{decode: {devices: [0]}}"
+    mine = write(project, f"extends: embedded\nhosts: {host}\nmembers: {member}\n")
+    assert not of("devices", doctor(mine))
+
+    claims = Claims("somebody-else", project / "leases")
+    claims.take("core-0")
+    try:
+        (finding,) = of("devices", doctor(mine, code=1))
+    finally:
+        claims.release_all()
+
+    assert "'decode' asks for core 0, which is held by run somebody-else" in finding["fact"]
 
 
 def test_members_that_run_already_are_asked(project: Path) -> None:

@@ -23,6 +23,8 @@ def test_help_teaches_the_way_in() -> None:
     shown = run("-h")
     assert "pdtest env list" in shown
     assert "Exit codes" in shown
+    assert "3 it cannot be told" in " ".join(shown.split())
+    assert "--install-completion" in shown
 
 
 def test_misuse_exits_with_2() -> None:
