@@ -52,16 +52,18 @@ def disks(home: Path) -> Iterator[Finding]:
 def leases(directory: Path | None = None) -> Iterator[Finding]:
     """The ports and devices that runs hold now, by run."""
     place = directory or default_directory()
-    claims: dict[str, list[str]] = defaultdict(list)
-    for name, holder in held(place).items():
-        claims[introduced(dict(holder)) or ""].append(name)
-    for who, names in claims.items():
+    holders = held(place)
+    claims: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for name, holder in holders.items():
+        claims[str(holder.get("owner")), int(holder["pid"])].append(name)
+    for names in claims.values():
+        oldest = max((holders[name] for name in names), key=lambda holder: float(holder["age_s"]))
         devices = [name for name in names if not name.isdigit()]
         ports = [name for name in names if name.isdigit()]
         told = [*devices, *([f"port {', '.join(ports)}"] if ports else [])]
         yield note(
             "leases",
-            f"{'; '.join(told)}: held by {who}",
+            f"{'; '.join(told)}: held by {introduced(dict(oldest))}",
             "nothing, unless you need them: pdtest ps shows what stands, pdtest down ends it",
         )
     if not claims:

@@ -89,6 +89,14 @@ def test_only_ways_between_chips_that_are_asked_for_matter(box: Box) -> None:
     assert states(DeviceKind.CUDA, 0, 2)[-1] == ("p2p", State.NOTE)
 
 
+def test_a_way_to_a_chip_that_nobody_asks_for_is_no_matter(box: Box) -> None:
+    box.has("nvidia0", "nvidia1", "nvidia2")
+    box.program("nvidia-smi", HEALTHY, "GPU0 GPU1 GPU2\nGPU0 X NS NS\nGPU1 NS X OK\nGPU2 NS OK X")
+
+    assert states(DeviceKind.CUDA, 1, 2)[-1] == ("p2p", State.FINE)
+    assert states(DeviceKind.CUDA)[-1] == ("p2p", State.NOTE)
+
+
 @pytest.mark.parametrize("program", [None, "fails"])
 def test_a_chip_without_a_driver_that_answers_is_wrong(box: Box, program: str | None) -> None:
     box.has("nvidia0")
