@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from pdtest.compare.series import Series, series_of
 from pdtest.errors import PdtestError
 from pdtest.results import Result
 from pdtest.results.frozen import Frozen
+from pdtest.results.whole import write_whole
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
@@ -84,7 +83,7 @@ class Baselines:
             for key, members in by_fingerprint.items()
         )
         for baseline in saved:
-            _write(self._path(name, baseline.fingerprint), baseline.model_dump_json(indent=1) + "\n")
+            write_whole(self._path(name, baseline.fingerprint), baseline.model_dump_json(indent=1) + "\n")
         return saved
 
     def find(self, name: str, fingerprint: str) -> Baseline | None:
@@ -133,16 +132,3 @@ def _read(path: Path) -> Baseline:
             seen=str(error).partition("\n")[0],
             next_step=f"pdtest baseline remove {path.stem}, and save it again",
         ) from error
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all, also beside another pytest that saves the same."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

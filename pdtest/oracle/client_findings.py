@@ -47,6 +47,9 @@ class ClientFindings:
             for hop in (handoff.prefill, handoff.decode)
             if hop is not None and hop.answer and handoff.request_id not in str(hop.answer.raw.get("id"))
         ]
+        if not strange and not self._load.answered:
+            text = "no handoff was answered, so none has told its name"
+            return [Finding(check="request id", ruling=Ruling.INCONCLUSIVE, text=text)]
         text = strange[0] if strange else f"{len(self._load.handoffs)} handoffs, one id each on both legs"
         return [Finding(check="request id", ruling=_ruling(good=not strange), text=text)]
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,6 +19,7 @@ from pdtest.client.answer import Answer, Timings
 from pdtest.client.openai import Shapeless, read
 from pdtest.client.request import Request
 from pdtest.oracle.errors import ReferenceMissing
+from pdtest.results.whole import write_whole
 
 _FORMAT = 1
 
@@ -42,7 +41,7 @@ class ReferenceStore:
         """The store for these facts; they are written beside the answers for people to read."""
         directory = root / fingerprint(facts)
         directory.mkdir(parents=True, exist_ok=True)
-        _write(directory / "fingerprint.json", json.dumps(facts, indent=2, sort_keys=True, default=str))
+        write_whole(directory / "fingerprint.json", json.dumps(facts, indent=2, sort_keys=True, default=str))
         return cls(directory=directory)
 
     def missing(self, requests: Iterable[Request]) -> tuple[Request, ...]:
@@ -60,7 +59,7 @@ class ReferenceStore:
             "request": _asked(request),
             "answer": answer.raw,
         }
-        _write(self._path(request.digest()), json.dumps(entry, indent=1))
+        write_whole(self._path(request.digest()), json.dumps(entry, indent=1))
 
     def drop_other_versions(self, version: str | None) -> int:
         """Delete the answers another engine version gave. Returns how many there were."""
@@ -136,14 +135,3 @@ def _load(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return entry if isinstance(entry, dict) else {}
-
-
-def _write(path: Path, text: str) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -26,46 +26,36 @@ _SETTINGS: Final = {
 def add_options(parser: pytest.Parser) -> None:
     """Everything under `pytest --help`, section pdtest."""
     group = parser.getgroup("pdtest", "prefill/decode disaggregation")
+    _what_is_tested(group)
+    _what_may_pass(group)
+    _what_is_looked_at(group)
+    _what_is_kept(group)
+    parser.addini(
+        "pdtest_report",
+        help="true, or a file: as --report",
+        default="",
+    )
+    parser.addini(
+        "pdtest_default_env",
+        help="environment that is tested when neither --env nor -m names one",
+        default="",
+    )
+    parser.addini(
+        "pdtest_environments",
+        type="paths",
+        help="further directories with environment files",
+        default=[],
+    )
+
+
+def _what_is_tested(group: pytest.OptionGroup) -> None:
+    """Environments, and clusters of them."""
     group.addoption(
         "--env",
         action="append",
         default=[],
         metavar="NAME|FILE",
         help="environment to test, by name ('pdtest env list') or file; may be given several times",
-    )
-    group.addoption(
-        "--allow-inconclusive",
-        action="store_true",
-        help="tests that end inconclusive do not fail the run",
-    )
-    group.addoption(
-        "--allow-unschedulable",
-        action="store_true",
-        help="environments that cannot run on this machine do not fail the run",
-    )
-    group.addoption(
-        "--allow-disruption",
-        action="store_true",
-        help="run tests marked 'disruptive' also where they may hurt members that are attached to",
-    )
-    group.addoption(
-        "--xray",
-        choices=[mode.value for mode in XrayMode],
-        default=XrayMode.AUTO.value,
-        help="hold the KV that decode received against what prefill published: on, off, or auto: engines are "
-        "restarted for it once, after the first wrong answer, and that test's requests repeated",
-    )
-    group.addoption(
-        "--mutants",
-        metavar="NAMES",
-        help="run each test with no bug planted, then with one mutant after the other, and print which suite "
-        "kills which: all, quick, usual (those that the environment names), or names with commas between "
-        "('pdtest mutants list')",
-    )
-    group.addoption(
-        "--kill-table",
-        metavar="FILE",
-        help="with --mutants: where to write the table as JSON, too, and beside it as PNG",
     )
     group.addoption(
         "--fresh",
@@ -85,12 +75,6 @@ def add_options(parser: pytest.Parser) -> None:
         help="how long to wait for a standing cluster that somebody uses; 0: fail at once (default: 600)",
     )
     group.addoption(
-        "--baseline",
-        metavar="NAME|save[:NAME]|add[:NAME]",
-        help="hold what suites/performance measures against the baseline NAME, or keep it as one: in place "
-        "of what has that name ('default'), or beside it",
-    )
-    group.addoption(
         "--pdtest-seed",
         metavar="SEED",
         help="seed of all prompts, to repeat a run; default: a new one, shown in the header",
@@ -100,6 +84,58 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="where runs, references and models are kept; default: .pdtest under the root directory",
     )
+
+
+def _what_may_pass(group: pytest.OptionGroup) -> None:
+    """What does not fail a run, and what it may break."""
+    group.addoption(
+        "--allow-inconclusive",
+        action="store_true",
+        help="tests that end inconclusive do not fail the run",
+    )
+    group.addoption(
+        "--allow-unschedulable",
+        action="store_true",
+        help="environments that cannot run on this machine do not fail the run",
+    )
+    group.addoption(
+        "--allow-disruption",
+        action="store_true",
+        help="run tests marked 'disruptive' also where they may hurt members that are attached to",
+    )
+
+
+def _what_is_looked_at(group: pytest.OptionGroup) -> None:
+    """Looking closer than tests do by themselves."""
+    group.addoption(
+        "--xray",
+        choices=[mode.value for mode in XrayMode],
+        default=XrayMode.AUTO.value,
+        help="hold the KV that decode received against what prefill published: on, off, or auto: engines are "
+        "restarted for it once, after the first wrong answer, and that test's requests repeated",
+    )
+    group.addoption(
+        "--mutants",
+        metavar="NAMES",
+        help="run each test with no bug planted, then with one mutant after the other, and print which suite "
+        "kills which: all, quick, usual (those that the environment names), or names with commas between "
+        "('pdtest mutants list')",
+    )
+    group.addoption(
+        "--kill-table",
+        metavar="FILE",
+        help="with --mutants: where to write the table as JSON, too, and beside it as PNG",
+    )
+
+
+def _what_is_kept(group: pytest.OptionGroup) -> None:
+    """What a run is held against, and leaves for people."""
+    group.addoption(
+        "--baseline",
+        metavar="NAME|save[:NAME]|add[:NAME]",
+        help="hold what suites/performance measures against the baseline NAME, or keep it as one: in place "
+        "of what has that name ('default'), or beside it",
+    )
     group.addoption(
         "--report",
         nargs="?",
@@ -107,22 +143,6 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="make a page of everything at the end: report.html in the run's directory, or "
         "--report=FILE.html; as .json, and in short as .md, beside it ('pdtest report' makes it later)",
-    )
-    parser.addini(
-        "pdtest_report",
-        help="true, or a file: as --report",
-        default="",
-    )
-    parser.addini(
-        "pdtest_default_env",
-        help="environment that is tested when neither --env nor -m names one",
-        default="",
-    )
-    parser.addini(
-        "pdtest_environments",
-        type="paths",
-        help="further directories with environment files",
-        default=[],
     )
 
 

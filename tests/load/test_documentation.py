@@ -20,7 +20,9 @@ def kinds(union: object) -> list[type[BaseModel]]:
 
 def test_the_example_is_a_workload() -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    for workload in yaml.safe_load(example)["workloads"].values():
+    workloads = yaml.safe_load(example)["workloads"]
+    assert workloads
+    for workload in workloads.values():
         Workload.model_validate(workload)
 
 

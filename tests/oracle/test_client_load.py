@@ -326,6 +326,12 @@ def test_an_answer_under_another_id_is_found() -> None:
     assert "decode answered cmpl-other to mine" in finding.text
 
 
+def test_where_nobody_answered_no_id_was_seen() -> None:
+    refused = failed(Ending.DECODE_FAILED, Unreachable(call(), reason="ConnectError: refused"))
+    finding = ruled(load_of(*[refused] * 10), ClientFindings.named)
+    assert finding.ruling is Ruling.INCONCLUSIVE
+
+
 def test_a_load_that_tells_nothing_of_ranks_is_inconclusive() -> None:
     finding = ruled(load_of(seen=looks(0.5, 1.0, ranks=2)), ClientFindings.spread)
     assert finding.ruling is Ruling.INCONCLUSIVE
