@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 
 from pdtest.cluster.cluster import Cluster
 from pdtest.cluster.member import RunningMember
 from pdtest.faults.fault import Aftermath, Refused, Unverified, seen_within
+from pdtest.faults.signals import ignores, is_pending
 from pdtest.launch.kin import MEMBER_VARIABLE, Kin, Kinsman, look_up
 
 #: The kernel ends and stops processes at once; a machine with more work than cores does so a little later.
@@ -136,18 +138,91 @@ class Kill(ProcessFault):
 
 
 class Terminate(Kill):
-    """SIGTERM: the member may finish what it does, and must end by itself."""
+    """SIGTERM: the member may finish what it does, and must end by itself within its `stop_timeout_s`.
+
+    In effect as soon as its processes have taken the signal. What they do then is for the test to judge: what
+    has not ended when it is lifted is killed, and `hung` says so.
+    """
 
     name = "terminate"
+    effect = "took SIGTERM"
 
-    @property
-    def within_s(self) -> float:
-        """As long as pdtest itself would wait for it."""
-        return max(_WITHIN_S, self.member.placement.member.stop_timeout_s)
+    def __init__(self, cluster: Cluster, member: str, *, part: str | None = None) -> None:
+        super().__init__(cluster, member, part=part)
+        #: That it had to be killed; None until it is lifted, and where it ended by itself.
+        self.hung: str | None = None
+        #: `time.perf_counter` when the member was seen to have ended.
+        self.ended_at: float | None = None
+        self._told_at = 0.0
+        #: Those that the kernel took the signal for. Helpers may ignore it and end with their parents, as
+        #: multiprocessing's resource tracker does.
+        self._told: list[Kinsman] = []
+
+    async def arm(self) -> None:
+        """Send the signal. Raises Refused where there is no process of ours."""
+        self._told_at = time.perf_counter()
+        self.member.died.add_done_callback(self._note_end)
+        await super().arm()
 
     def hit(self, process: Kinsman) -> None:
         """SIGTERM."""
-        process.send(signal.SIGTERM)
+        ignored = ignores(process.pid, signal.SIGTERM)
+        if process.send(signal.SIGTERM) and not ignored:
+            self._told.append(process)
+
+    def is_hit(self, process: Kinsman) -> bool:
+        """It has ended, or has the signal: sent to it, and no longer waiting to be taken."""
+        return has_ended(process) or not is_pending(process.pid, signal.SIGTERM)
+
+    async def verify(self) -> str:
+        """The signal was taken by every process that does not ignore it, and by one at the least."""
+        said = await seen_within(self._taken, _WITHIN_S)
+        if said is None:
+            raise Unverified(
+                f"{self.name} of {self.target}: the signal was not delivered",
+                expected=f"SIGTERM taken within {_WITHIN_S:g} s",
+                seen=", ".join(map(self._seen, self._hit)),
+            )
+        return said
+
+    async def lift(self) -> None:
+        """Once it has ended, for which it has its `stop_timeout_s`, start it again. Raises StartFailed."""
+        if not self._told:
+            return
+        left_s = self._told_at + self.within_s - time.perf_counter()
+        if await seen_within(self._gone, max(left_s, 0.0)) is None:
+            left = [process for process in self._hit if not has_ended(process)]
+            self.hung = (
+                f"told to end, and there after {time.perf_counter() - self._told_at:.0f} s: "
+                f"{', '.join(f'{process.pid} (state {state(process)})' for process in left)}"
+            )
+            for process in left:
+                process.send(signal.SIGKILL)
+        if self._part is None:
+            await seen_within(self._noticed, _WITHIN_S)
+        self._told = []
+        await super().lift()
+
+    @property
+    def within_s(self) -> float:
+        """How long it may take to end: as long as pdtest itself would wait for it."""
+        return max(_WITHIN_S, self.member.placement.member.stop_timeout_s)
+
+    def _taken(self) -> str | None:
+        if self._told and all(map(self.is_hit, self._told)):
+            return f"{', '.join(str(process.pid) for process in self._told)} {self.effect}"
+        return None
+
+    def _gone(self) -> str | None:
+        return "ended" if all(map(has_ended, self._hit)) else None
+
+    def _note_end(self, _: object) -> None:
+        self.ended_at = time.perf_counter()
+
+    def _seen(self, process: Kinsman) -> str:
+        if process not in self._told:
+            return f"{process.pid}: ignores it"
+        return f"{process.pid}: state {state(process)}, the signal waits"
 
 
 class Freeze(ProcessFault):

@@ -38,10 +38,15 @@ class Kinsman:
     started: int
     ended: bool
 
-    def send(self, number: signal.Signals) -> None:
-        """Signal the process; that it ended in the meantime or is not ours to signal is no error."""
+    def send(self, number: signal.Signals) -> bool:
+        """Signal the process, and say whether the kernel took the signal for it.
+
+        That it ended in the meantime or is not ours to signal is no error.
+        """
         with suppress(ProcessLookupError, PermissionError):
             os.kill(self.pid, number)
+            return True
+        return False
 
 
 def look_up(pid: int) -> Kinsman | None:

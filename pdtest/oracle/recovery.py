@@ -9,7 +9,14 @@ from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pdtest.client.errors import BrokenStream, HttpStatusError, MemberGone, RequestFailed, Unreachable
+from pdtest.client.errors import (
+    BrokenStream,
+    HttpStatusError,
+    MemberGone,
+    RequestFailed,
+    RequestTimedOut,
+    Unreachable,
+)
 from pdtest.client.handoff import Handoff, Route
 from pdtest.client.prompts import Prompts
 from pdtest.client.request import Request
@@ -19,9 +26,10 @@ from pdtest.events.fault import Recovered
 from pdtest.events.record import Event
 from pdtest.faults.fault import Fault, Seen
 from pdtest.faults.phase import Missed, Reached, reach
+from pdtest.faults.process import Terminate
 from pdtest.oracle.handoffs import Handoffs
 from pdtest.oracle.oracle import Oracle
-from pdtest.oracle.outcome import HEALTHY, ended, permitted
+from pdtest.oracle.outcome import HEALTHY, Ended, ended, permitted
 from pdtest.oracle.quiet import seek_quiet
 from pdtest.oracle.verdict import Finding, Ruling
 
@@ -201,11 +209,24 @@ class Drill:
         allowed = frozenset(self.environment.recovery.get(self.name, HEALTHY))
         outcome = await ended(strike.handoff, self.oracle)
         self.findings.append(permitted(self.name, outcome, allowed))
-        if strike.handoff.error is not None:
-            late_s = strike.ended_at - strike.seen.in_effect_at - strike.stalled_s
-            self._judge_error(strike.handoff.error, late_s)
+        fault = strike.seen.fault
+        broken_at = strike.seen.in_effect_at
+        if isinstance(fault, Terminate):
+            broken_at = fault.ended_at or broken_at
+            self._judge_end(fault, allowed)
+        is_hang = isinstance(strike.handoff.error, RequestTimedOut)
+        if strike.handoff.error is not None and not (is_hang and Outcome.HANG in allowed):
+            self._judge_error(strike.handoff.error, strike.ended_at - broken_at - strike.stalled_s)
         for bystander in strike.bystanders:
             await self.require_right("bystander", bystander)
+
+    def _judge_end(self, fault: Terminate, allowed: frozenset[Outcome]) -> None:
+        """Who is told to end does. One that has to be killed hangs, whatever became of its request."""
+        if fault.hung is not None:
+            seen = Ended(outcome=Outcome.HANG, because=f"{fault.target} was {fault.hung}")
+            self.findings.append(permitted(self.name, seen, allowed))
+        else:
+            self._note("end", f"{fault.target} was told to end, and did within {fault.within_s:g} s")
 
     def _judge_error(self, error: RequestFailed, late_s: float) -> None:
         """It says that the service failed, and who waits for the dead does not wait for long."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pdtest import Environment
 from pdtest.environment.scenarios import How, Phase, Scenario, Who
 from pdtest.faults import Fault
 from pdtest.faults.cases import Case
@@ -24,8 +25,9 @@ _HOLD_S = 0.3
 _LONG_HOLD_S = 1.3
 
 
-async def test_scenario(
+async def test_scenario(  # noqa: PLR0913, PLR0917 - fixtures are asked for by name
     case: Case,
+    environment: Environment,
     pair: tuple[str, ...],
     drill: NewDrill,
     fault_of: Callable[[Scenario, Reached], Fault],
@@ -39,11 +41,13 @@ async def test_scenario(
         lambda reached: fault_of(scenario, reached),
         route=case.route,
         over=pair,
-        hold_s=_hold_s(scenario),
+        hold_s=_hold_s(scenario, environment),
     )
     rule(f"{scenario}: it ends as declared, and all is well again", exercise.findings)
 
 
-def _hold_s(scenario: Scenario) -> float:
+def _hold_s(scenario: Scenario, environment: Environment) -> float:
+    if scenario.how is How.TERMINATED:  # it may finish what it does
+        return environment.thresholds.hang_s
     is_source = (scenario.who, scenario.when) == (Who.PREFILL, Phase.TRANSFER)
     return _LONG_HOLD_S if is_source and scenario.how is How.FROZEN else _HOLD_S

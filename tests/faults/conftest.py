@@ -21,8 +21,8 @@ LITTLE = Path(__file__).with_name("little.py")
 Start = Callable[..., Cluster]
 
 
-def little(role: str = "decode", **more: Any) -> Member:
-    argv = [sys.executable, "-S", "-E", str(LITTLE), "${self.ports.http}"]
+def little(role: str = "decode", *manners: str, **more: Any) -> Member:
+    argv = [sys.executable, "-S", "-E", str(LITTLE), "${self.ports.http}", *manners]
     return Member.model_validate(
         {"role": role, "service": "command", "options": {"argv": argv}, "stop_timeout_s": 5.0} | more
     )

@@ -1,12 +1,14 @@
 """A little member: answers every GET with 200; /child starts a process that sleeps, /hold is never answered.
 
-    python little.py PORT
+    python little.py PORT [ignores|hangs|blocks]
 
+The last word: what it makes of SIGTERM, instead of ending.
 Standard library only, so that it is up in a moment.
 """
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -32,4 +34,10 @@ class Handler(BaseHTTPRequestHandler):
 if __name__ == "__main__":
     server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
     server.daemon_threads = True
+    if "ignores" in sys.argv:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "hangs" in sys.argv:
+        signal.signal(signal.SIGTERM, lambda *_: None)
+    if "blocks" in sys.argv:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     server.serve_forever()

@@ -63,8 +63,39 @@ async def test_a_part_that_is_not_there_is_refused(start: Start) -> None:
 
 async def test_a_member_may_end_by_itself(start: Start) -> None:
     cluster = start()
-    async with inflicted(Terminate(cluster, "decode")):
-        assert cluster.members["decode"].died.result().returncode == -signal.SIGTERM
+    fault = Terminate(cluster, "decode")
+    async with inflicted(fault) as seen:
+        assert seen.what.endswith("took SIGTERM")
+        assert cluster.members["decode"].died.result(timeout=10).returncode == -signal.SIGTERM
+    assert fault.hung is None
+    assert fault.ended_at is not None
+    assert answers(cluster)
+    assert cluster.members["decode"].generation == 2
+
+
+async def test_who_hangs_when_told_to_end_has_been_told(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pdtest.faults.process._WITHIN_S", 0.5)
+    cluster = start(decode=little("decode", "hangs", stop_timeout_s=0.5))
+    former = cluster.members["decode"].process
+    fault = Terminate(cluster, "decode")
+    async with inflicted(fault):
+        assert answers(cluster)
+        assert fault.ended_at is None
+    assert fault.hung
+    assert f"{former and former.pid} (state S)" in fault.hung
+    assert cluster.members["decode"].generation == 2
+    assert answers(cluster)
+
+
+@pytest.mark.parametrize(("manner", "why"), [("ignores", "ignores it"), ("blocks", "the signal waits")])
+async def test_a_signal_that_is_not_taken_is_not_delivered(
+    start: Start, monkeypatch: pytest.MonkeyPatch, manner: str, why: str
+) -> None:
+    monkeypatch.setattr("pdtest.faults.process._WITHIN_S", 0.5)
+    cluster = start(decode=little("decode", manner, stop_timeout_s=0.5))
+    assert why in str(await unverified(Terminate(cluster, "decode")))
     assert answers(cluster)
 
 
@@ -93,6 +124,11 @@ class _Nothing(Kill):
         pass
 
 
+class _NoTerm(Terminate):
+    def hit(self, process: Kinsman) -> None:
+        pass
+
+
 class _NoStop(Freeze):
     def hit(self, process: Kinsman) -> None:
         pass
@@ -104,7 +140,7 @@ class _NoRestart(Restart):
         self._before = member.generation, member.process.pid if member.process else None
 
 
-@pytest.mark.parametrize("kind", [_Nothing, _NoStop, _NoRestart])
+@pytest.mark.parametrize("kind", [_Nothing, _NoTerm, _NoStop, _NoRestart])
 async def test_a_signal_that_does_nothing_is_not_taken_for_one(
     start: Start, monkeypatch: pytest.MonkeyPatch, kind: Any
 ) -> None:

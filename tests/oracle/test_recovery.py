@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -18,17 +20,19 @@ from pdtest.client.errors import (
     RequestTimedOut,
     Unreachable,
 )
-from pdtest.client.handoff import Route
+from pdtest.client.handoff import Ending, Handoff, Hop, Route
 from pdtest.client.prompts import Prompts
 from pdtest.client.request import Request
-from pdtest.environment.schema import Thresholds
+from pdtest.environment.scenarios import Phase
+from pdtest.environment.schema import Outcome, Thresholds
 from pdtest.events import Recovered
 from pdtest.events.record import Event
-from pdtest.faults import Fault, Seen
+from pdtest.faults import Fault, Seen, Terminate
+from pdtest.faults.phase import Reached
 from pdtest.oracle.handoffs import Handoffs
 from pdtest.oracle.oracle import Oracle
 from pdtest.oracle.parity import Tolerance
-from pdtest.oracle.recovery import Drill, _Stalls, is_of_a_fault
+from pdtest.oracle.recovery import Drill, Strike, _Stalls, is_of_a_fault
 from pdtest.oracle.verdict import Finding, Ruling
 from pdtest.wire.registry import contract_for
 
@@ -158,3 +162,58 @@ async def test_each_request_has_a_prompt_of_its_own(make: Make) -> None:
     assert one.prompt != two.prompt
     assert one.prompt_tokens == two.prompt_tokens == 3 * BLOCK + 5
     assert replace(two, prompt=one.prompt, stream=False) == one
+
+
+TOLD_AT = 100.0
+
+
+def struck(fault: Terminate, error: RequestFailed, *, after_s: float) -> Strike:
+    """A request that met with ``error`` so long after ``fault`` took effect."""
+    hop = Hop(member="decode", sent=None, started_s=0.0, ended_s=1.0, error=error)
+    return Strike(
+        reached=Reached(phase=Phase.DECODE, prefill="prefill", decode="decode", not_before=TOLD_AT),
+        seen=Seen(fault=fault, what="took SIGTERM", in_effect_at=TOLD_AT),
+        handoff=Handoff(
+            request=Request.tokens([1, 2, 3]),
+            request_id="r",
+            route=Route.CLIENT,
+            contract="nixl",
+            ending=Ending.DECODE_FAILED,
+            decode=hop,
+        ),
+        ended_at=TOLD_AT + after_s,
+        stalled_s=0.0,
+        bystanders=(),
+    )
+
+
+def told_to_end(*, hung: str | None = None, ended_at: float | None = None) -> Terminate:
+    placement = SimpleNamespace(member=SimpleNamespace(stop_timeout_s=20.0))
+    cluster: Any = SimpleNamespace(members={"decode": SimpleNamespace(placement=placement)})
+    fault = Terminate(cluster, "decode")
+    fault.hung, fault.ended_at = hung, ended_at
+    return fault
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_who_has_to_be_killed_hangs(make: Make, *, allowed: bool) -> None:
+    drill, _ = make(FakeEngine("decode"))
+    if allowed:
+        recovery = {"burst": (Outcome.ERROR, Outcome.HANG)}
+        drill.environment = drill.environment.model_copy(update={"recovery": recovery})
+    strike = struck(told_to_end(hung="there after 20 s"), RequestTimedOut(CALL), after_s=40.0)
+    await drill._judge(strike)
+    failed = {finding.text for finding in drill.findings if finding.ruling is Ruling.FAIL}
+    assert len(failed) == (0 if allowed else 3)  # the request's outcome, its error, the shutdown
+    assert any("decode was there after 20 s" in finding.text for finding in drill.findings)
+
+
+async def test_who_ended_in_good_order_is_given_the_time_that_it_took(make: Make) -> None:
+    drill, _ = make(FakeEngine("decode"))
+    gone = MemberGone(CALL, how="0")
+    await drill._judge(struck(told_to_end(ended_at=TOLD_AT + 3.0), gone, after_s=3.5))
+    assert {finding.ruling for finding in drill.findings} == {Ruling.PASS}
+    assert "did within 20 s" in found(drill)["end"].text
+    drill.findings.clear()
+    await drill._judge(struck(told_to_end(ended_at=TOLD_AT + 3.0), gone, after_s=4.5))
+    assert found(drill)["time of error"].ruling is Ruling.FAIL
