@@ -126,6 +126,11 @@ class Cluster:
         """The members that have ``role``, started or not."""
         return tuple(member for member in self._members.values() if member.role is role)
 
+    @property
+    def wanted(self) -> tuple[RunningMember, ...]:
+        """The members that run from the first start on: all but those on standby."""
+        return tuple(one for one in self._members.values() if not one.placement.member.standby)
+
     def dead(self) -> tuple[MemberDied, ...]:
         """The deaths since each member's last start: empty when all is well."""
         return tuple(member.died.result() for member in self._members.values() if member.dead)
@@ -142,7 +147,7 @@ class Cluster:
             self._machinery.portal.call(relay.expect_probe, port)
 
     def start(self, names: Collection[str] | None = None, *, watch: Watch | None = None) -> None:
-        """Start the members ``names`` (default: all) that do not run yet, all at once.
+        """Start the members ``names`` (default: all but those on standby) that do not run yet, all at once.
 
         Returns when all serve. ``watch`` is called about ten times a second in this thread. Ports
         are kept until everything is stopped, so members can be started in several calls.
@@ -160,7 +165,8 @@ class Cluster:
         with self._lifecycle:
             try:
                 machinery = self._open()
-                idle = [member for member in self._select(names) if not member.alive]
+                wanted = self.wanted if names is None else self._select(names)
+                idle = [member for member in wanted if not member.alive]
                 self._bring_up(machinery, idle, watch)
             except BaseException as error:
                 self._give_up(error)

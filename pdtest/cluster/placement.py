@@ -172,4 +172,11 @@ def _attached(name: str, member: Member) -> _Site:
 
 
 def _peer(name: str, member: Member, site: _Site) -> Peer:
-    return Peer(name=name, role=member.role, address=site.address, ports=site.ports, url=site.url(member))
+    return Peer(
+        name=name,
+        role=member.role,
+        address=site.address,
+        ports=site.ports,
+        url=site.url(member),
+        standby=member.standby,
+    )

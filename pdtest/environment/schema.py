@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from pdtest.environment.compare import Compare
 from pdtest.environment.load import ClientThresholds, Load, Watch
 from pdtest.environment.performance import Limits, Performance
+from pdtest.environment.routing import Routing
 from pdtest.environment.ssh import Ssh
 from pdtest.environment.strict import Strict
 from pdtest.environment.workload import Workload
@@ -30,12 +31,14 @@ class Role(StrEnum):
 
     PREFILL = "prefill"
     DECODE = "decode"
+    #: Does both for some requests, where a router decides which. Not the reference of a comparison.
+    HYBRID = "hybrid"
     COLOCATED = "colocated"
     PROXY = "proxy"
     STORE = "store"
 
 
-ENGINE_ROLES = frozenset({Role.PREFILL, Role.DECODE, Role.COLOCATED})
+ENGINE_ROLES = frozenset({Role.PREFILL, Role.DECODE, Role.HYBRID, Role.COLOCATED})
 
 Scalar = str | int | float | bool | None
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -134,6 +137,10 @@ class Member(Strict):
     url: str | None = Field(default=None, description="where an attached member answers")
     optional: bool = Field(
         default=False, description="true leaves an attached member out where its url is empty: ${PROXY_URL:-}"
+    )
+    standby: bool = Field(
+        default=False,
+        description="true: it is started only when it is asked for, by name or because a router wants more",
     )
     devices: tuple[int, ...] = Field(default=(), strict=False, description="ids from the host's devices")
     ports: dict[str, Port | Literal["auto"]] = Field(
@@ -357,6 +364,7 @@ class Environment(Strict):
         default_factory=dict,
         description="outcomes allowed per scenario of suites/recovery; not listed: right or error",
     )
+    routing: Routing = Field(default=Routing(), description="how the proxy decides, for suites/routing")
     mutants: Planting = Planting()
     known_issues: tuple[KnownIssue, ...] = Field(
         default=(),

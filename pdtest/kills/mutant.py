@@ -19,6 +19,8 @@ class Place(StrEnum):
     PARAMS = "params"
     #: In a proxy: the gateway around it (pdtest/mutants/gateway).
     PROXY = "proxy"
+    #: In how a router decides: the embedded proxy's ``--fault-routing @FILE``.
+    ROUTING = "routing"
 
 
 @dataclass(frozen=True, kw_only=True)

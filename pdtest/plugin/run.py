@@ -215,7 +215,7 @@ class Run:
             self.recordings[environment.name] = recording
             recording.bring_up(tuple(wanted(environment)))
             return
-        if all(member.alive for member in cluster.members.values()) and cluster.members:
+        if all(member.alive for member in cluster.wanted) and cluster.members:
             return  # it stands
         with start_up(self.config, cluster, f"starting {environment.name}") as watch:
             cluster.start(watch=watch)

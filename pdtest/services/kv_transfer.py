@@ -10,7 +10,7 @@ from pdtest.services.references import resolved
 from pdtest.services.service import Placement
 
 #: Roles that take part in a transfer; a colocated reference gets no connector at all.
-TRANSFERRING = frozenset({Role.PREFILL, Role.DECODE})
+TRANSFERRING = frozenset({Role.PREFILL, Role.DECODE, Role.HYBRID})
 
 
 def kv_transfer_config(placement: Placement) -> dict[str, Any] | None:

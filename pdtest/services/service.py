@@ -31,6 +31,7 @@ class Peer:
     address: str
     ports: Mapping[str, int]
     url: str
+    standby: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +55,8 @@ class Placement:
     announced: Mapping[str, int] = field(default_factory=dict)
 
     def peers_with(self, role: Role) -> tuple[Peer, ...]:
-        """The members of ``role``, in the environment file's order."""
-        return tuple(peer for peer in self.peers.values() if peer.role is role)
+        """The members of ``role``, in the environment file's order. Those on standby are not there yet."""
+        return tuple(peer for peer in self.peers.values() if peer.role is role and not peer.standby)
 
     @property
     def url(self) -> str:
