@@ -21,9 +21,11 @@ from pdtest import Environment, Prompts, Request, Role, Route
 from pdtest.cluster.cluster import Cluster
 from pdtest.cluster.xray import DIRECTORY
 from pdtest.kills.kv import KV
+from pdtest.kills.life import LIFE
 from pdtest.kills.mutant import Mutant, Place
 from pdtest.oracle.handoffs import Handoffs
-from pdtest.services.mutant_gateway import SWITCH
+from pdtest.plugin.mutants import obstacle
+from pdtest.services.mutant_gateway import LIFE_SWITCH, SWITCH
 from pdtest.xray import Archive, Diagnosis, Half, diagnose
 
 #: Whole blocks of the prompt; its last one lacks a few tokens.
@@ -39,7 +41,13 @@ _USUAL: Mapping[str, Mapping[str, str]] = {
     "one-layer": {"layer": "1"},
     "one-head": {"head": "1"},
     "one-token": {"block": "0"},
+    "reused-in-flight": {"block": "-1"},
+    "late-arrival": _ALL,
 }
+#: The other lives leave KV alone, or do until somebody else is given the blocks. What arrives late may be
+#: written into the blocks of whoever comes next: nobody does.
+_LIVES = [one for name in ("reused-in-flight", "late-arrival") for one in LIFE if one.switch == name]
+_ALTERING = [*(one for one in KV if one.place is Place.KV), *_LIVES]
 Part = tuple[int, int, int, Half]
 
 
@@ -73,14 +81,18 @@ def archive(cluster: Cluster) -> Archive:
 
 
 @pytest.fixture
-def switch(cluster: Cluster) -> Iterator[Path]:
-    """Of bugs in the KV that decode receives; off again afterwards."""
-    file = cluster.with_role(Role.DECODE)[0].directory / SWITCH
+def switch(cluster: Cluster, environment: Environment, mutant: Mutant) -> Iterator[Path]:
+    """Where the bug is planted; off again afterwards."""
+    missing = obstacle(mutant, environment)
+    if missing is not None:
+        pytest.skip(missing)
+    name = LIFE_SWITCH if mutant.place is Place.LIFE else SWITCH
+    file = cluster.with_role(Role(mutant.role or "decode"))[0].directory / name
     yield file
     file.write_text("", encoding="utf-8")
 
 
-@pytest.mark.parametrize("mutant", [one for one in KV if one.place is Place.KV], ids=lambda one: one.name)
+@pytest.mark.parametrize("mutant", _ALTERING, ids=lambda one: one.name)
 async def test_what_a_bug_alters_is_what_the_x_ray_names(  # noqa: PLR0913, PLR0917 - fixtures by name
     mutant: Mutant,
     environment: Environment,
