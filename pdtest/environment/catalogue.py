@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from pdtest.environment.extends import SUFFIXES, Composer
 from pdtest.environment.finding import KeyPath
@@ -14,6 +15,9 @@ from pdtest.environment.nearest import suggestion
 from pdtest.environment.schema import Environment
 from pdtest.environment.vocabulary import Vocabulary
 from pdtest.errors import PdtestError
+
+#: Parts for others to extend, and what editors leave behind.
+_UNLISTED: Final = ("_", ".")
 
 
 class UnknownEnvironment(PdtestError):
@@ -50,7 +54,7 @@ class Catalogue:
         for directory in self.directories:
             for suffix in SUFFIXES:
                 for file in directory.glob(f"*{suffix}"):
-                    if not file.name.startswith(("_", ".")):
+                    if not file.name.startswith(_UNLISTED):
                         found.setdefault(file.stem, file)
         return dict(sorted(found.items()))
 
@@ -64,10 +68,15 @@ class Catalogue:
         looks_like_path = path.suffix in SUFFIXES or len(path.parts) > 1
         if looks_like_path and path.is_file():
             return path
-        files = self.files()
-        if str(name_or_path) in files:
-            return files[str(name_or_path)]
-        raise UnknownEnvironment(str(name_or_path), tuple(files), self.directories)
+        for place in self._places(str(name_or_path)):
+            if place.is_file():
+                return place
+        raise UnknownEnvironment(str(name_or_path), self.names(), self.directories)
+
+    def _places(self, name: str) -> Iterator[Path]:
+        """Where a listed environment of this name may lie, in the order in which they count."""
+        if not name.startswith(_UNLISTED) and Path(name).name == name:
+            yield from (directory / f"{name}{end}" for directory in self.directories for end in SUFFIXES)
 
     def load(self, name_or_path: str | Path, *, variables: Mapping[str, str] | None = None) -> Environment:
         """The environment of that name or path. Raises UnknownEnvironment or EnvironmentInvalid."""

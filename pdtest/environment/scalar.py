@@ -72,6 +72,12 @@ class CoreLoader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's API
 
 
+class QuickLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # may be without libyaml
+    """The same on libyaml where PyYAML has it: ten times as fast, with vaguer words for what is wrong."""
+
+    yaml_implicit_resolvers = CoreLoader.yaml_implicit_resolvers
+
+
 for _tag, _words, _first, _ in _RULES:
     CoreLoader.add_implicit_resolver(_tag, _words, [*_first, ""] if _tag.endswith("null") else list(_first))
 CoreLoader.add_implicit_resolver(MERGE_TAG, re.compile(r"<<$"), ["<"])

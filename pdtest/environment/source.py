@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from pdtest.environment.finding import EnvironmentInvalid, Finding, KeyPath, Position
-from pdtest.environment.scalar import CONVERSIONS, MERGE_TAG, CoreLoader, Plain
+from pdtest.environment.scalar import CONVERSIONS, MERGE_TAG, CoreLoader, Plain, QuickLoader
 
 #: Top-level keys that start so are for parking anchors and are dropped.
 PARKED: Final = "x-"
@@ -98,10 +99,14 @@ def read(file: Path) -> Located:
     return parse(text, file)
 
 
+@cache
 def parse(text: str, file: Path) -> Located:
-    """The tree of a file's ``text``, without its top-level ``x-`` keys."""
+    """The tree of a file's ``text``, without its top-level ``x-`` keys.
+
+    Kept: most environments extend others, and each is looked at for its marks before it is loaded.
+    """
     try:
-        node = yaml.compose(text, Loader=CoreLoader)
+        node = _composed(text)
     except yaml.YAMLError as error:
         raise EnvironmentInvalid([_syntax(error, text, file)]) from error
     if not isinstance(node, MappingNode):
@@ -125,6 +130,13 @@ def parse(text: str, file: Path) -> Located:
     )
 
 
+def _composed(text: str) -> Node | None:
+    try:
+        return yaml.compose(text, Loader=QuickLoader)
+    except yaml.YAMLError:
+        return yaml.compose(text, Loader=CoreLoader)  # which says better what is wrong
+
+
 class _Reader:
     """Turns the nodes of one file into located values and collects what is wrong with them."""
 
@@ -140,7 +152,7 @@ class _Reader:
     def value(self, node: Node, path: tuple[str, ...], key_at: Position | None) -> Located:
         at = self.position(node)
         if isinstance(node, ScalarNode):
-            return Located(value=self._scalar(node, path), at=at, key_at=key_at, plain=node.style is None)
+            return Located(value=self._scalar(node, path), at=at, key_at=key_at, plain=not node.style)
         if any(node is outer for outer in self._inside):
             self._report(node, path, "an anchor refers to itself", expected="a value that ends somewhere")
             return Located(value=None, at=at, key_at=key_at)

@@ -179,8 +179,9 @@ def select(config: pytest.Config) -> Selection:
     catalogue = Catalogue(directories=directories, vocabulary=vocabulary())
     named: list[str] = config.getoption("env")
     expression: str = config.getoption("markexpr") or ""
-    chosen = named or [name for name in catalogue.names() if asked_for(expression, catalogue.marks(name))]
-    if chosen:
-        return Selection.of(catalogue, chosen)
+    if not named and expression:
+        named = [name for name in catalogue.names() if asked_for(expression, catalogue.marks(name))]
+    if named:
+        return Selection.of(catalogue, named)
     default: str = config.getini("pdtest_default_env")
     return Selection(catalogue=catalogue, names=(default,) if default else ())

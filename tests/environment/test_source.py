@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pdtest.environment.finding import EnvironmentInvalid
+from pdtest.environment.scalar import CoreLoader
 from pdtest.environment.source import parse, read
 
 FILE = Path("env.yaml")
@@ -105,3 +106,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"a: \xe4")
     with pytest.raises(EnvironmentInvalid, match=r"cannot read .*latin\.yaml"):
         read(tmp_path / "latin.yaml")
+
+
+def test_the_quick_loader_reads_what_the_slow_one_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = Path(__file__).parents[2] / "environments"
+    texts = {file: file.read_text(encoding="utf-8") for file in directory.glob("*.yaml")}
+    texts[FILE] = "a: &x ['1', 1, \"1\", on, ~]\nb: |\n  text\nc: >-\n  text\nd: *x\ne: {f: 1, 'g': h}\ni:\n"
+    assert len(texts) > 1
+    quick = {file: parse.__wrapped__(text, file) for file, text in texts.items()}
+    monkeypatch.setattr("pdtest.environment.source.QuickLoader", CoreLoader)
+    for file, text in texts.items():
+        assert quick[file] == parse.__wrapped__(text, file), "values, places, and which had no quotes"
