@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,50 +19,83 @@ from pdtest.launch.ports import Ports
 
 @dataclass(frozen=True, kw_only=True)
 class Abroad:
-    """What placing members on such a host needs. ``model``: where the model is there, if not as here."""
+    """What placing a member on such a host needs. ``model``: where the model is there, if not as here."""
 
+    address: str
     ports: Ports
     members: Path
     python: str
     model: str | None
 
 
-def needed(environment: Environment, launchers: Mapping[str, Launcher]) -> dict[str, Reaching]:
-    """By name, the hosts that must be reached, and what gets there."""
-    ways = ((member.host, launchers.get(member.launcher)) for member in environment.members.values())
-    return {host: way for host, way in ways if isinstance(way, Reaching) and host in environment.hosts}
+@dataclass(frozen=True, kw_only=True)
+class Destination:
+    """An outpost to be: a host for all its members, or one member's place on a host that is many."""
+
+    name: str
+    host: str
+    way: Reaching
+    members: tuple[str, ...]
+    resources: Mapping[str, float]
+
+
+def needed(environment: Environment, launchers: Mapping[str, Launcher]) -> tuple[Destination, ...]:
+    """All that must be reached."""
+    hosts: dict[str, Destination] = {}
+    places: list[Destination] = []
+    for name, member in environment.members.items():
+        way = launchers.get(member.launcher)
+        if not isinstance(way, Reaching) or member.host not in environment.hosts:
+            continue
+        if way.places_members:
+            places.append(
+                Destination(name=name, host=member.host, way=way, members=(name,), resources=member.resources)
+            )
+        else:
+            there = tuple(other for other, one in environment.members.items() if one.host == member.host)
+            hosts[member.host] = Destination(
+                name=member.host, host=member.host, way=way, members=there, resources={}
+            )
+    return (*hosts.values(), *places)
 
 
 def foreseen(
     environment: Environment, launchers: Mapping[str, Launcher], directory: Path, ports: Ports
 ) -> dict[str, Abroad]:
     """As `Hosts.abroad`, without going anywhere: for whoever will start members there by hand."""
-    return {
-        name: Abroad(
+    found = {}
+    for destination in needed(environment, launchers):
+        host = environment.hosts[destination.host]
+        abroad = Abroad(
+            address=(host.ray.node if host.ray else None) or host.address,
             ports=ports,
             members=directory / "members",
-            python=ssh.python if (ssh := environment.hosts[name].ssh) else "",
-            model=ssh.model if ssh else None,
+            python=python if (python := getattr(host.site, "python", None)) else "",
+            model=host.site.model if host.site else None,
         )
-        for name in needed(environment, launchers)
-    }
+        found.update(dict.fromkeys(destination.members, abroad))
+    return found
 
 
 class Hosts:
     """Hosts that were reached. Used from threads other than the loop's."""
 
     def __init__(
-        self, environment: Environment, portal: BlockingPortal, outposts: Mapping[str, Outpost]
+        self,
+        environment: Environment,
+        portal: BlockingPortal,
+        reached: Sequence[tuple[Destination, Outpost]] = (),
     ) -> None:
         self._environment = environment
         self._portal = portal
-        self.outposts = outposts
+        self._reached = reached
+        self._outposts = {name: outpost for there, outpost in reached for name in there.members}
 
     @classmethod
     def reach(  # noqa: PLR0913 - by keyword, what reaching needs
         cls,
         environment: Environment,
-        ways: Mapping[str, Reaching],
+        destinations: Sequence[Destination],
         *,
         owner: str,
         portal: BlockingPortal,
@@ -70,48 +103,48 @@ class Hosts:
         resources: ExitStack,
     ) -> Hosts:
         """All at once; ``resources`` leave them. Raises HostError."""
-        outposts = portal.call(_reach_all, environment, ways, f"{owner}-{environment.name}")
-        for name, outpost in outposts.items():
+        outposts = portal.call(_reach_all, environment, destinations, f"{owner}-{environment.name}")
+        for destination, outpost in zip(destinations, outposts, strict=True):
             resources.callback(portal.call, outpost.leave)
             journal.append(
                 HostReached(
-                    host=name,
-                    address=environment.hosts[name].address,
+                    host=destination.host,
+                    member=destination.name if destination.way.places_members else None,
+                    address=outpost.address,
                     python=outpost.python,
                     clock_offset_s=outpost.skew.offset_s,
                     clock_error_s=outpost.skew.error_s,
                 )
             )
-        return cls(environment, portal, outposts)
+        return cls(environment, portal, [*zip(destinations, outposts, strict=True)])
 
     def abroad(self) -> dict[str, Abroad]:
-        """By name, what placing needs. Where pdtest made the model, it is uploaded. Raises HostError."""
-        return {
-            name: Abroad(
+        """By member, what placing needs. Where pdtest made the model, it is uploaded. Raises HostError."""
+        found = {}
+        for destination, outpost in self._reached:
+            abroad = Abroad(
+                address=outpost.address,
                 ports=_PortsThere(self._portal, outpost),
                 members=outpost.directory("_").parent,
                 python=outpost.python,
-                model=self._model(self._environment.hosts[name], outpost),
+                model=self._model(self._environment.hosts[destination.host], outpost),
             )
-            for name, outpost in self.outposts.items()
-        }
+            found.update(dict.fromkeys(destination.members, abroad))
+        return found
 
-    def launcher(self, member: Member) -> Launcher | None:
-        """What starts ``member``, if that is on one of these hosts."""
-        outpost = self.outposts.get(member.host)
+    def launcher(self, name: str, member: Member) -> Launcher | None:
+        """What starts the member, if that is on one of these hosts."""
+        outpost = self._outposts.get(name)
         return outpost if outpost is not None and outpost.name == member.launcher else None
 
-    def hold_devices(self) -> None:
-        """Lease the chips that members there ask for, unless they are for several. Raises DeviceTaken."""
-        for name, member in self._environment.members.items():
-            devices = self._environment.hosts[member.host].devices
-            if member.host in self.outposts and devices is not None and not devices.shared and member.devices:
-                hold = self.outposts[member.host].hold
-                self._portal.call(hold, devices.kind.value, member.devices, f"member '{name}'")
+    def racks(self) -> dict[str, _RackThere]:
+        """By member, where its devices are leased."""
+        racks = {id(outpost): _RackThere(self._portal, outpost) for outpost in self._outposts.values()}
+        return {name: racks[id(outpost)] for name, outpost in self._outposts.items()}
 
     def _model(self, host: Host, outpost: Outpost) -> str | None:
-        if host.ssh is not None and host.ssh.model is not None:
-            return host.ssh.model
+        if host.site is not None and host.site.model is not None:
+            return host.site.model
         model = self._environment.model
         return self._portal.call(outpost.bring, Path(model.path)) if model.make else None
 
@@ -130,19 +163,33 @@ class _PortsThere:
         return self._portal.call(self._outpost.take, count, address)
 
 
+class _RackThere:
+    """Leases devices of a host that was reached."""
+
+    def __init__(self, portal: BlockingPortal, outpost: Outpost) -> None:
+        self.place = outpost.address
+        self._portal = portal
+        self._outpost = outpost
+
+    def hold(self, kind: str, wanted: Mapping[int, str]) -> None:
+        self._portal.call(self._outpost.hold, kind, wanted)
+
+    def free(self, kind: str, devices: Collection[int]) -> None:
+        self._portal.call(self._outpost.free, kind, devices)
+
+
 async def _reach_all(
-    environment: Environment, ways: Mapping[str, Reaching], owner: str
-) -> dict[str, Outpost]:
+    environment: Environment, destinations: Sequence[Destination], owner: str
+) -> list[Outpost]:
     """All or none. Raises what the first of those that failed raised."""
-    reaching = [way.reach(name, environment.hosts[name], owner=owner) for name, way in ways.items()]
+    reaching = [
+        one.way.reach(one.name, environment.hosts[one.host], owner=owner, resources=one.resources)
+        for one in destinations
+    ]
     results = await asyncio.gather(*reaching, return_exceptions=True)
-    outposts = {
-        name: result
-        for name, result in zip(ways, results, strict=True)
-        if not isinstance(result, BaseException)
-    }
+    outposts = [result for result in results if not isinstance(result, BaseException)]
     failures = [result for result in results if isinstance(result, BaseException)]
     if failures:
-        await asyncio.gather(*(outpost.leave() for outpost in outposts.values()))
+        await asyncio.gather(*(outpost.leave() for outpost in outposts))
         raise failures[0]
     return outposts

@@ -317,7 +317,7 @@ class Cluster:
                 directory=self.directory / "members" / name,
                 url=url,
                 service=known(self._services, placement.member.service, name, "service"),
-                launcher=hosts.launcher(placement.member)
+                launcher=hosts.launcher(name, placement.member)
                 or known(self._launchers, placement.member.launcher, name, "launcher"),
                 api_key=api_key(name, placement.member),
             )

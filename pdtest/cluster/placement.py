@@ -50,24 +50,24 @@ def place(  # noqa: PLR0913 - by keyword, what placing needs
 ) -> dict[str, tuple[Placement, str]]:
     """Placement and base URL of each member, in the environment file's order.
 
-    ``leases`` are for this machine; ``abroad`` are the hosts that are others, by name. Raises PlacementError,
-    PortTaken, NoPortsLeft.
+    ``leases`` are for this machine; ``abroad`` is what members on others have there, by member. Raises
+    PlacementError, PortTaken, NoPortsLeft.
     """
     members = {
-        name: _at_home(member, abroad[member.host], services) if member.host in abroad else member
+        name: _at_home(member, abroad[name], services) if name in abroad else member
         for name, member in environment.members.items()
     }
     ports_at = {name: site.ports for name, site in abroad.items()}
+    addresses = {name: _address(environment, name, abroad) for name in members}
     wanted = {
         name: _wanted_ports(name, member, known(services, member.service, name, "service"))
         for name, member in members.items()
         if known(launchers, member.launcher, name, "launcher").starts
     }
     for name, ports in wanted.items():  # before any port is chosen, so that no choice takes a fixed one
-        book = ports_at.get(members[name].host, leases)
-        _claim_fixed(members[name], ports, _address(environment, name), book)
+        _claim_fixed(members[name], ports, addresses[name], ports_at.get(name, leases))
     sites = {
-        name: _choose(member, wanted[name], _address(environment, name), ports_at.get(member.host, leases))
+        name: _choose(member, wanted[name], addresses[name], ports_at.get(name, leases))
         if name in wanted
         else _attached(name, member)
         for name, member in members.items()
@@ -79,13 +79,12 @@ def place(  # noqa: PLR0913 - by keyword, what placing needs
                 environment=environment,
                 name=name,
                 member=member,
-                directory=(abroad[member.host].members if member.host in abroad else directory / "members")
-                / name,
+                directory=(abroad[name].members if name in abroad else directory / "members") / name,
                 address=sites[name].address,
                 ports=sites[name].ports,
                 peers={other: peer for other, peer in peers.items() if other != name},
-                abroad=member.host in abroad,
-                model=abroad[member.host].model if member.host in abroad else None,
+                abroad=name in abroad,
+                model=abroad[name].model if name in abroad else None,
             ),
             sites[name].url(member),
         )
@@ -129,7 +128,9 @@ def _at_home(member: Member, host: Abroad, services: Mapping[str, Service]) -> M
     return member.model_copy(update={"options": {**member.options, "python": host.python}})
 
 
-def _address(environment: Environment, name: str) -> str:
+def _address(environment: Environment, name: str, abroad: Mapping[str, Abroad]) -> str:
+    if name in abroad:
+        return abroad[name].address
     host = environment.members[name].host
     if host not in environment.hosts:
         raise PlacementError(

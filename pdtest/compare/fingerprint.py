@@ -32,12 +32,17 @@ def conditions(
     are, where telemetry knows more than this machine's /proc. Versions of engines and proxies are not in
     it: they are the build (`Result.build`), which is what a comparison is about.
     """
+    senders = environment.performance.senders
     return {
         "environment": scrubbed(environment),
         "target": target,
         "workload": dict(workload),
         "hardware": hardware(devices),
-        "client": {**dict(_packages()), "python": f"{sys.version_info.major}.{sys.version_info.minor}"},
+        "client": {
+            **dict(_packages()),
+            "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+            **({"senders": senders.model_dump()} if senders else {}),
+        },
         "system": f"{platform.system()} {platform.machine()}",
     }
 

@@ -22,6 +22,7 @@ _KEPT_OF_MEMBERS: Final = frozenset(
         "host",
         "url",
         "devices",
+        "resources",
         "args",
         "env",
         "files",

@@ -7,12 +7,12 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from pdtest.cluster.abroad import needed
+from pdtest.cluster.abroad import Destination, needed
 from pdtest.doctor.finding import Finding, fine, from_error, note
 from pdtest.environment.schema import Environment
 from pdtest.errors import PdtestError
 from pdtest.launch.launcher import Launcher
-from pdtest.launch.outpost import Outpost, Reaching
+from pdtest.launch.outpost import Outpost
 
 #: With NTP, hosts of one network differ by milliseconds.
 _SKEW_S: Final = 0.1
@@ -21,20 +21,23 @@ _SKEW_S: Final = 0.1
 async def hosts(environment: Environment, ways: Mapping[str, Launcher]) -> Sequence[Finding]:
     """All are asked at once. What was started there to ask is gone afterwards."""
     owner = f"doctor-{secrets.token_hex(4)}"
-    asking = [_host(environment, name, way, owner) for name, way in needed(environment, ways).items()]
+    asking = [_host(environment, one, owner) for one in needed(environment, ways)]
     return [finding for found in await asyncio.gather(*asking) for finding in found]
 
 
-async def _host(environment: Environment, name: str, way: Reaching, owner: str) -> list[Finding]:
+async def _host(environment: Environment, there: Destination, owner: str) -> list[Finding]:
+    host, called = environment.hosts[there.host], there.host
     try:
-        outpost = await way.reach(name, environment.hosts[name], owner=owner)
+        outpost = await there.way.reach(there.name, host, owner=owner, resources=there.resources)
     except PdtestError as error:
         return [from_error("hosts", error)]
+    if there.way.places_members:
+        called = f"{there.host}, {outpost.address} for {there.name}"
     try:
         return [
-            fine("hosts", f"'{name}' is reached; {outpost.python} there"),
-            *_clock(name, outpost),
-            *await _claims(environment, name, outpost),
+            fine("hosts", f"'{called}' is reached; {outpost.python} there"),
+            *_clock(called, outpost),
+            *await _claims(environment, there, outpost),
         ]
     except PdtestError as error:  # it was lost meanwhile
         return [from_error("hosts", error)]
@@ -53,16 +56,17 @@ def _clock(name: str, outpost: Outpost) -> Iterator[Finding]:
         yield fine("clock", fact)
 
 
-async def _claims(environment: Environment, name: str, outpost: Outpost) -> list[Finding]:
+async def _claims(environment: Environment, there: Destination, outpost: Outpost) -> list[Finding]:
     """Ports that the file fixes, and devices, leased for a moment."""
-    host, found = environment.hosts[name], []
-    for called, member in environment.members.items():
-        if member.host != name or member.launcher != outpost.name:
+    host, found = environment.hosts[there.host], []
+    for called in there.members:
+        member = environment.members[called]
+        if member.launcher != outpost.name:
             continue
         for port in member.ports.values():
             try:
                 if port != "auto":
-                    await outpost.claim(port, host.address)
+                    await outpost.claim(port, outpost.address)
             except PdtestError as error:
                 found.append(from_error("ports", error))
         try:

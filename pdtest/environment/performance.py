@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from pdtest.environment.ray import Resources
 from pdtest.environment.strict import Strict
 
 
@@ -70,6 +71,15 @@ class Rates(Strict):
     )
 
 
+class Senders(Strict):
+    """Where the processes of a load's client are, when one machine cannot send it."""
+
+    host: str = Field(description="a name under hosts, with ray:")
+    resources: Resources = Field(
+        default_factory=lambda: {"CPU": 1.0}, description="what Ray gives each process"
+    )
+
+
 class Performance(Strict):
     """Settings of suites/performance."""
 
@@ -79,6 +89,9 @@ class Performance(Strict):
         default=2, ge=0, description="how often a run is measured again that was bound by its client"
     )
     processes: int = Field(default=1, gt=0, description="of the load's client, where one core is not enough")
+    senders: Senders | None = Field(
+        default=None, description="where those processes are; default: this machine"
+    )
     take_turns: bool = Field(
         default=False,
         description="the sides share devices: to measure one the other is stopped; it ends with PD",

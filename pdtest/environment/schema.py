@@ -20,7 +20,9 @@ from pydantic_core import PydanticCustomError
 from pdtest.environment.compare import Compare
 from pdtest.environment.load import ClientThresholds, Load, Watch
 from pdtest.environment.performance import Limits, Performance
+from pdtest.environment.ray import Ray, Resources
 from pdtest.environment.routing import Routing
+from pdtest.environment.site import Site
 from pdtest.environment.ssh import Ssh
 from pdtest.environment.strict import Strict
 from pdtest.environment.workload import Workload
@@ -71,6 +73,14 @@ class Host(Strict):
     ssh: Ssh | None = Field(
         default=None, description="how to get there, for members with launcher: ssh; {} is as `ssh` does"
     )
+    ray: Ray | None = Field(
+        default=None, description="a Ray cluster, for members with launcher: ray; {} is the one at hand"
+    )
+
+    @property
+    def site(self) -> Site | None:
+        """How members live there, where it is not this machine."""
+        return self.ssh or self.ray
 
 
 class Model(Strict):
@@ -132,7 +142,7 @@ class Member(Strict):
 
     role: Annotated[Role, Field(strict=False)]
     service: str = Field(description="what kind of program it is: vllm, vllm-router, toy-proxy, command ...")
-    launcher: str = Field(default="local", description="how it comes to life: local, ssh, attach ...")
+    launcher: str = Field(default="local", description="how it comes to life: local, ssh, ray, attach ...")
     host: str = Field(default="local", description="a name under hosts")
     url: str | None = Field(default=None, description="where an attached member answers")
     optional: bool = Field(
@@ -143,6 +153,9 @@ class Member(Strict):
         description="true: it is started only when it is asked for, by name or because a router wants more",
     )
     devices: tuple[int, ...] = Field(default=(), strict=False, description="ids from the host's devices")
+    resources: Resources = Field(
+        default_factory=dict, description="with launcher: ray, what Ray gives it: {GPU: 1}, {NPU: 2, CPU: 4}"
+    )
     ports: dict[str, Port | Literal["auto"]] = Field(
         default_factory=dict, description="by the service's port names; what is not given is 'auto'"
     )

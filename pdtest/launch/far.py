@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pdtest.environment.ssh import Ssh
+from pdtest.environment.site import Site
 from pdtest.launch.clock import Skew, compare
 from pdtest.launch.conversation import Conversation, Declined, Reader, Writer
 from pdtest.launch.far_process import FarProcess, append
@@ -27,8 +28,16 @@ _NODES: Final = {"cuda": "nvidia", "ascend": "davinci"}
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A connection over which a supervisor has greeted: with ``greeting``, what the host is and has."""
+    """A connection over which a supervisor has greeted: with ``greeting``, what the host is and has.
 
+    ``host``: what to call it; ``way``: how a person would get there. ``address``: where it is, if only now
+    that is known. ``devices`` were given to us with the place: by kind, who has them, by number.
+    """
+
+    host: str
+    way: str
+    address: str | None = None
+    devices: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     reader: Reader
     writer: Writer
     greeting: Mapping[str, Any]
@@ -39,20 +48,33 @@ class Call:
 Dial = Callable[[], Awaitable[Call]]
 
 
+def orders_for(settings: Site, tag: str) -> dict[str, Any]:
+    """For the supervisor's `main`. ``tag``: on all that it starts, and on its directory."""
+    return {
+        "owner": tag,
+        "run": tag,
+        "workdir": settings.workdir,
+        "silence_s": settings.silence_s,
+        "free_mib": settings.free_mib,
+        "ports": [settings.ports.first, settings.ports.last] if settings.ports else None,
+    }
+
+
 class FarHost:
     """An Outpost. When a member is launched after the host was lost, it is reached once more."""
 
     starts = True
 
-    def __init__(self, name: str, settings: Ssh, dial: Dial, *, launcher: str, way: str) -> None:
-        """``way``: how a person would get there, for scripts and messages."""
+    def __init__(self, settings: Site, dial: Dial, *, launcher: str, address: str) -> None:
+        """``address``: of the members there, unless the connection tells another."""
         self.name = launcher
-        self.host = name
+        self.host = ""
+        self.address = address
         self.python = ""
         self.skew = Skew(offset_s=0.0, error_s=0.0)
         self._settings = settings
         self._dial = dial
-        self._way = way
+        self._way = ""
         self._call: Call | None = None
         self._conversation: Conversation | None = None
         self._greeting: Mapping[str, Any] = {}
@@ -60,7 +82,7 @@ class FarHost:
         self._ended_already: dict[int, int] = {}
         self._kept_in: dict[str, Path] = {}
         self._ports: list[tuple[int, str]] = []
-        self._devices: list[tuple[str, tuple[int, ...], str]] = []
+        self._devices: dict[str, dict[int, str]] = {}
         self._reaching = asyncio.Lock()
 
     async def reach(self) -> None:
@@ -69,8 +91,10 @@ class FarHost:
             if self._conversation is not None and not self._conversation.over:
                 return
             await self.leave()
-            self._call = await self._dial()
-            self._greeting = self._call.greeting
+            self._call = call = await self._dial()
+            self.host, self._way = call.host, call.way
+            self.address = call.address or self.address
+            self._greeting = call.greeting
             self.python = self._greeting["python"]
             self._conversation = Conversation(
                 self._call.reader,
@@ -84,8 +108,8 @@ class FarHost:
                 self.skew = await compare(self._clock)
                 for port, address in self._ports:
                     await self._claim(port, address)
-                for kind, ids, purpose in self._devices:
-                    await self._hold(kind, ids, purpose)
+                for kind, wanted in (*self._devices.items(), *call.devices.items()):
+                    await self._hold(kind, wanted)
             except BaseException:
                 await self.leave()
                 raise
@@ -116,14 +140,21 @@ class FarHost:
         self._ports.extend((port, address) for port in range(first, first + count))
         return first
 
-    async def hold(self, kind: str, ids: Sequence[int], purpose: str) -> None:
-        """Lease devices. Raises DeviceTaken, or HostError where the host has none such."""
+    async def hold(self, kind: str, wanted: Mapping[int, str]) -> None:
+        """Lease all of ``wanted``, purposes by number, or none. Raises DeviceTaken; HostError: no such."""
         greeting = self._greeting
         there = [*(range(greeting["cores"]) if kind == "core" else greeting["chips"].get(_NODES[kind], ()))]
-        if absent := [device for device in ids if device not in there]:
-            raise self._refusals.no_device(kind, absent, there, purpose)
-        await self._hold(kind, ids, purpose)
-        self._devices.append((kind, tuple(ids), purpose))
+        if absent := {device: who for device, who in wanted.items() if device not in there}:
+            raise self._refusals.no_device(kind, absent, there)
+        await self._hold(kind, wanted)
+        self._devices.setdefault(kind, {}).update(wanted)
+
+    async def free(self, kind: str, devices: Collection[int]) -> None:
+        """Give devices back."""
+        for device in devices:
+            del self._devices[kind][device]
+        with suppress(HostLost):  # it has lost its leases, too
+            await self._ask("free", kind=kind, ids=list(devices))
 
     async def bring(self, directory: Path) -> str:
         """Its path on the host, with all its files, which are uploaded unless they are there."""
@@ -187,11 +218,11 @@ class FarHost:
         except Declined as error:
             raise self._refusals.port(error) from None
 
-    async def _hold(self, kind: str, ids: Sequence[int], purpose: str) -> None:
+    async def _hold(self, kind: str, wanted: Mapping[int, str]) -> None:
         try:
-            await self._ask("hold", kind=kind, ids=list(ids), purpose=purpose)
+            await self._ask("hold", kind=kind, wanted=[*wanted.items()])
         except Declined as error:
-            raise self._refusals.device(error, purpose) from None
+            raise self._refusals.device(error, wanted) from None
 
     def _hear(self, message: Mapping[str, Any]) -> None:
         member = str(message["member"])

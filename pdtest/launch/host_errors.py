@@ -69,15 +69,15 @@ _WORKDIR = {
     "other": ("cannot be used", "a directory"),
 }
 _WORKDIR_REMEDY = {
-    "permission": "set hosts.{name}.ssh.workdir to a directory of the user's, or give the user that one",
-    "room": "make room there, or set hosts.{name}.ssh.workdir to another disk (or .free_mib lower)",
+    "permission": "set {key}.workdir to a directory of the user's, or give the user that one",
+    "room": "make room there, or set {key}.workdir to another disk (or .free_mib lower)",
     "busy": "on the host, see which processes there carry the run's name: grep -l {name} /proc/*/environ",
-    "other": "set hosts.{name}.ssh.workdir to a directory of the user's",
+    "other": "set {key}.workdir to a directory of the user's",
 }
 
 
-def workdir_unusable(name: str, told: Mapping[str, Any]) -> WorkdirUnusable:
-    """From what the supervisor tells of it."""
+def workdir_unusable(name: str, told: Mapping[str, Any], key: str) -> WorkdirUnusable:
+    """From what the supervisor tells of it. ``key``: where the environment says how to get there."""
     kind = told["kind"]
     fact, expected = _WORKDIR[kind]
     return WorkdirUnusable(
@@ -85,16 +85,16 @@ def workdir_unusable(name: str, told: Mapping[str, Any]) -> WorkdirUnusable:
         where=told["where"],
         expected=expected,
         seen=f"user {told['user']}: {told['said']}",
-        next_step=_WORKDIR_REMEDY[kind].format(name=name),
+        next_step=_WORKDIR_REMEDY[kind].format(name=name, key=key),
     )
 
 
-def no_python(name: str, python: str, said: str, version: str | None) -> NoPython:
+def no_python(name: str, python: str, said: str, version: str | None, key: str) -> NoPython:
     """``said``: by the shell there. ``version``: of the interpreter, where that is too old."""
     fact = f"is Python {version}, which is too old" if version else "does not start"
     return NoPython(
         f"'{python}' on host '{name}' {fact}",
         expected="Python 3.10 or later",
         seen=said or None,
-        next_step=f"install one there, or set hosts.{name}.ssh.python to the path of one",
+        next_step=f"install one there, or set {key}.python to the path of one",
     )

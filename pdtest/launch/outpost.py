@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Final, Protocol, runtime_checkable
 
 from pdtest.environment.schema import Host
 from pdtest.launch.clock import Skew
 from pdtest.launch.launcher import Launcher
+
+NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 class Outpost(Launcher, Protocol):
@@ -17,8 +20,10 @@ class Outpost(Launcher, Protocol):
     ``launch`` takes the directory that a run keeps of the member here; it runs in ``directory`` there.
     """
 
-    #: As the environment calls it.
+    #: What to call it.
     host: str
+    #: Where members there listen, and the others reach them.
+    address: str
     #: An interpreter there.
     python: str
     #: Its clock against ours, when it was reached.
@@ -36,8 +41,12 @@ class Outpost(Launcher, Protocol):
         """The first of ``count`` consecutive ports, leased. Raises NoPortsLeft."""
         ...
 
-    async def hold(self, kind: str, ids: Sequence[int], purpose: str) -> None:
-        """Lease devices. Raises DeviceTaken, or HostError where there are none such."""
+    async def hold(self, kind: str, wanted: Mapping[int, str]) -> None:
+        """Lease all of ``wanted``, purposes by number, or none. Raises DeviceTaken; HostError: no such."""
+        ...
+
+    async def free(self, kind: str, devices: Collection[int]) -> None:
+        """Give devices back."""
         ...
 
     async def bring(self, directory: Path) -> str:
@@ -51,8 +60,19 @@ class Outpost(Launcher, Protocol):
 
 @runtime_checkable
 class Reaching(Launcher, Protocol):
-    """A launcher whose members run on hosts that must be reached first."""
+    """A launcher whose members run on hosts that must be reached first.
 
-    async def reach(self, name: str, host: Host, *, owner: str) -> Outpost:
-        """Get there. Raises HostError. ``owner`` tells what a run starts there from all else."""
+    ``places_members``: each member is reached apart, since what the environment calls a host is many.
+    """
+
+    places_members: bool
+
+    async def reach(
+        self, name: str, host: Host, *, owner: str, resources: Mapping[str, float] = NOTHING
+    ) -> Outpost:
+        """Get there. Raises HostError.
+
+        ``name``: of the host, or of the member whose ``resources`` they are. ``owner`` tells what a run
+        starts there from all else.
+        """
         ...

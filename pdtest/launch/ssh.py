@@ -7,7 +7,6 @@ host nothing is installed: a supervisor travels there over the connection (`agen
 from __future__ import annotations
 
 import asyncio
-import json
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,18 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 from pdtest.environment.schema import Host
 from pdtest.environment.ssh import Ssh
 from pdtest.errors import MissingExtra
-from pdtest.launch.agents.wire import GREETING
-from pdtest.launch.far import Call, FarHost
-from pdtest.launch.host_errors import HostError, no_python, workdir_unusable
+from pdtest.launch.far import Call, FarHost, orders_for
+from pdtest.launch.greeting import greeting
 from pdtest.launch.launcher import LaunchError
-from pdtest.launch.shipment import TOO_OLD, packed, start_command
+from pdtest.launch.outpost import NOTHING
+from pdtest.launch.shipment import packed, start_command
 from pdtest.services.service import Command
 
 if TYPE_CHECKING:
     import asyncssh
 
-#: Beyond this many lines before the greeting nobody greets.
-_PREAMBLE: Final = 1000
 _HANG_UP_S: Final = 2.0
 #: A supervisor that replaces one whose connection broke waits until that one has ended everything.
 _REPLACING_S: Final = 60.0
@@ -39,26 +36,22 @@ class SshLauncher:
 
     name = "ssh"
     starts = True
+    #: A host is one place for all its members.
+    places_members = False
 
-    async def reach(self, name: str, host: Host, *, owner: str) -> FarHost:
+    async def reach(
+        self, name: str, host: Host, *, owner: str, resources: Mapping[str, float] = NOTHING
+    ) -> FarHost:
         """Connect, and start a supervisor there. Raises HostError, MissingExtra."""
+        del resources  # whoever gets in has all of it
         settings = host.ssh or Ssh()
         target = settings.host or host.address
-        tag = f"{owner}-{name}"
-        orders = {
-            "owner": tag,
-            "run": tag,
-            "workdir": settings.workdir,
-            "silence_s": settings.silence_s,
-            "free_mib": settings.free_mib,
-            "ports": [settings.ports.first, settings.ports.last] if settings.ports else None,
-        }
+        orders = orders_for(settings, f"{owner}-{name}")
         far = FarHost(
-            name,
             settings,
             lambda: _dial(name, target, settings, orders),
             launcher=self.name,
-            way=_by_hand(target, settings),
+            address=host.address,
         )
         await far.reach()
         return far
@@ -80,45 +73,35 @@ async def _dial(name: str, target: str, settings: Ssh, orders: Mapping[str, Any]
     connection = await connected(name, target, settings)
     try:
         async with asyncio.timeout(settings.connect_timeout_s + _REPLACING_S):
-            return await _start(name, settings, orders, connection)
+            return await _start(name, target, settings, orders, connection)
     except BaseException:
         await _close(connection)
         raise
 
 
 async def _start(
-    name: str, settings: Ssh, orders: Mapping[str, Any], connection: asyncssh.SSHClientConnection
+    name: str,
+    target: str,
+    settings: Ssh,
+    orders: Mapping[str, Any],
+    connection: asyncssh.SSHClientConnection,
 ) -> Call:
     process = await connection.create_process(start_command(settings.python), encoding=None)
     with suppress(OSError):  # the shell found no Python and is gone; what it says comes below
         process.stdin.write(packed(dict(orders)))
-    preamble: list[str] = []
-    while (line := await process.stdout.readline()) and len(preamble) < _PREAMBLE:
-        text = line.decode(errors="replace").rstrip()
-        if text.startswith(GREETING):
-            greeting = json.loads(text.removeprefix(GREETING))
-            if "error" in greeting:
-                raise workdir_unusable(name, greeting["error"])
-            return Call(
-                reader=process.stdout,
-                writer=process.stdin,
-                greeting=greeting["ok"],
-                hang_up=lambda: _close(connection),
-            )
-        preamble.append(text)
-    said = (await process.stderr.read()).decode(errors="replace").strip()
-    raise _nobody_greets(name, settings.python, "\n".join([*preamble[-5:], said]).strip())
 
+    async def errors() -> str:
+        return (await process.stderr.read()).decode(errors="replace").strip()
 
-def _nobody_greets(name: str, python: str, said: str) -> HostError:
-    _, too_old, version = said.rpartition(TOO_OLD)
-    if "Traceback" in said:
-        return HostError(
-            f"the supervisor did not start on host '{name}'",
-            seen=said,
-            next_step="report this with the version of Python there",
-        )
-    return no_python(name, python, "" if too_old else said, version.split()[0] if too_old else None)
+    key = f"hosts.{name}.ssh"
+    return Call(
+        host=name,
+        way=_by_hand(target, settings),
+        reader=process.stdout,
+        writer=process.stdin,
+        greeting=await greeting(process.stdout, errors, host=name, python=settings.python, key=key),
+        hang_up=lambda: _close(connection),
+    )
 
 
 async def _close(connection: asyncssh.SSHClientConnection) -> None:

@@ -143,7 +143,11 @@ def test_a_member_elsewhere_takes_its_ports_directory_python_and_model_from_ther
         {"local": {}, "there": {"address": "127.0.0.2"}},
     )
     abroad = Abroad(
-        ports=CountedPorts(30_000), members=Path("/far/members"), python="/far/python", model="/far/model"
+        address="127.0.0.2",
+        ports=CountedPorts(30_000),
+        members=Path("/far/members"),
+        python="/far/python",
+        model="/far/model",
     )
     places = place(
         environment,
@@ -151,7 +155,7 @@ def test_a_member_elsewhere_takes_its_ports_directory_python_and_model_from_ther
         services={"fake": WithPython()},
         launchers=launchers(),
         leases=leases,
-        abroad={"there": abroad},
+        abroad={"prefill": abroad, "named": abroad},
     )
     prefill, named, decode = (places[name][0] for name in ("prefill", "named", "decode"))
     assert prefill.directory == Path("/far/members/prefill")

@@ -116,7 +116,7 @@ def cluster_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clus
             owner="test",
         )
         with start_blocking_portal() as portal:
-            cluster._members = cluster._place(PortLeases("test"), Hosts(environment, portal, {}))
+            cluster._members = cluster._place(PortLeases("test"), Hosts(environment, portal))
         for member in cluster.members.values():
             member.log.path.parent.mkdir(parents=True)
             member.log.path.touch()
