@@ -60,7 +60,9 @@ class NothingStands(PdtestError):
 def up(
     name: Name,
     *,
-    wait: Annotated[float, typer.Option(metavar="SECONDS", help="For one that somebody uses.")] = 0.0,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", help="For one that somebody uses, or devices that are held.")
+    ] = 0.0,
     as_json: Json = False,
     rootdir: Root = Path(),
     home: Home = None,
@@ -78,7 +80,7 @@ def up(
         found = join(environment, folder, journal=journal, holder=_holder(), within_s=wait, watch=watch)
         cluster = found.cluster
         try:
-            cluster.start(_at_first(environment), watch=watch)
+            cluster.start(_at_first(environment), watch=watch, within_s=wait)
         except BaseException:
             if found.new:
                 with suppress(PdtestError):

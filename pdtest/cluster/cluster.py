@@ -15,17 +15,19 @@ from types import MappingProxyType
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from pdtest.cluster.abroad import Hosts, needed
+from pdtest.cluster.devices import Devices
 from pdtest.cluster.links import lay, through
 from pdtest.cluster.making import made_of
 from pdtest.cluster.member import RunningMember
 from pdtest.cluster.placement import PlacementError, known, place
-from pdtest.cluster.snapshot import Snapshot
+from pdtest.cluster.snapshot import Snapshot, Wait
 from pdtest.cluster.supervisor import Supervisor
 from pdtest.cluster.xray import can_be_xrayed, exposure_of
 from pdtest.environment.api_key import api_key
 from pdtest.environment.schema import Environment, Role
 from pdtest.errors import PdtestError
 from pdtest.events import Journal, MemberDied
+from pdtest.launch.devices import DeviceLeases
 from pdtest.launch.guard import Guard
 from pdtest.launch.kin import OWNER_VARIABLE
 from pdtest.launch.launcher import Launcher
@@ -66,6 +68,7 @@ class _Machinery:
     portal: BlockingPortal
     supervisor: Supervisor
     guard: Guard
+    devices: Devices
     resources: ExitStack
 
 
@@ -88,6 +91,7 @@ class Cluster:
         launchers: Mapping[str, Launcher],
         journal: Journal,
         owner: str,
+        purpose: str = "",
     ) -> None:
         """Decides and starts nothing yet.
 
@@ -98,6 +102,7 @@ class Cluster:
             launchers: by the names that the environment uses.
             journal: receives every event in a member's life.
             owner: unique to this run; tags all that it starts.
+            purpose: what it is for, for those who wait for its devices.
         """
         self.environment = environment
         self.directory = directory.resolve()
@@ -105,6 +110,8 @@ class Cluster:
         self._launchers = launchers
         self._journal = journal
         self._owner = owner
+        self._purpose = purpose
+        self._stopped = threading.Event()
         self._lifecycle = threading.RLock()
         self._cancelled: asyncio.Event | None = None
         self._exposed = False
@@ -146,11 +153,14 @@ class Cluster:
         if self._machinery is not None:
             self._machinery.portal.call(relay.expect_probe, port)
 
-    def start(self, names: Collection[str] | None = None, *, watch: Watch | None = None) -> None:
+    def start(
+        self, names: Collection[str] | None = None, *, watch: Watch | None = None, within_s: float = 0.0
+    ) -> None:
         """Start the members ``names`` (default: all but those on standby) that do not run yet, all at once.
 
-        Returns when all serve. ``watch`` is called about ten times a second in this thread. Ports
-        are kept until everything is stopped, so members can be started in several calls.
+        Returns when all serve. ``watch`` is called about ten times a second in this thread. Ports and
+        devices are kept until everything is stopped, so members can be started in several calls. For
+        devices that another run holds it waits up to ``within_s`` seconds, and holds nothing meanwhile.
 
         Whatever goes wrong, Ctrl-C included, everything is stopped before the exception leaves.
 
@@ -159,12 +169,13 @@ class Cluster:
             LaunchError: one could not be started.
             PlacementError: the environment asks for something that does not exist.
             MissingApiKey: the variable that `api_key_env` names is not set.
+            DeviceTaken: another run holds a device.
             PortTaken: a fixed port belongs to somebody else.
             StartCancelled: another thread called `stop`.
         """
         with self._lifecycle:
             try:
-                machinery = self._open()
+                machinery = self._open(within_s, watch)
                 wanted = self.wanted if names is None else self._select(names)
                 idle = [member for member in wanted if not member.alive]
                 self._bring_up(machinery, idle, watch)
@@ -205,16 +216,20 @@ class Cluster:
                 self.stop(running)
                 self.start(running, watch=watch)
 
-    def renew(self, environment: Environment, *, watch: Watch | None = None) -> tuple[str, ...]:
+    def renew(
+        self, environment: Environment, *, watch: Watch | None = None, within_s: float = 0.0
+    ) -> tuple[str, ...]:
         """Be what ``environment`` says by now; gives the members that were started anew for it.
 
         Those are whose command, files or code are no longer what they were started with, and those that died.
-        All others go on.
+        All others go on. For devices that are wanted now and were not, as `start`.
 
         Raises OtherLayout where members, programs or fixed ports differ, and else as `start`.
         """
         with self._lifecycle:
             _refuse_other_layout(self.environment, environment)
+            if self._machinery is not None:
+                self._lease(self._machinery.devices, environment, within_s, watch)
             self.environment = environment
             for member in self._members.values():
                 chosen = environment.members[member.name]
@@ -245,23 +260,30 @@ class Cluster:
         outlive SIGKILL.
         """
         if names is None:
+            self._stopped.set()
             self._cancel_start()
         with self._lifecycle:
+            self._stopped.clear()
             if names is None:
                 self._close()
             elif self._machinery is not None:
                 self._take_down(self._machinery, self._select(names))
 
-    def _open(self) -> _Machinery:
+    def _open(self, within_s: float = 0.0, watch: Watch | None = None) -> _Machinery:
         if self._machinery is None:
             with ExitStack() as stack:
                 leases = PortLeases(self._owner)
                 stack.callback(leases.release_all)
                 self.directory.mkdir(parents=True, exist_ok=True)
                 guard = Guard(self._owner, self.directory / "reaper.log")
+                here = DeviceLeases(self._owner, guard)
+                stack.callback(here.release_all)
                 stack.callback(guard.dismiss)
                 portal = stack.enter_context(start_blocking_portal(name="pdtest-cluster"))
-                self._members = self._place(leases, self._reach(portal, stack))
+                hosts = self._reach(portal, stack)
+                devices = Devices(here, hosts.racks(), self._launchers, self._owner)
+                self._lease(devices, self.environment, within_s, watch)
+                self._members = self._place(leases, hosts)
                 for relay in (relay for link in self._links for relay in link.relays):
                     stack.callback(portal.call, relay.close)
                     portal.call(relay.start)
@@ -269,6 +291,7 @@ class Cluster:
                     portal=portal,
                     supervisor=Supervisor(self._journal, guard),
                     guard=guard,
+                    devices=devices,
                     resources=stack.pop_all(),
                 )
         return self._machinery
@@ -299,6 +322,17 @@ class Cluster:
             resources=resources,
         )
 
+    def _lease(
+        self, devices: Devices, environment: Environment, within_s: float, watch: Watch | None
+    ) -> None:
+        began = time.monotonic()
+
+        def attend(wait: Wait) -> None:
+            if watch is not None:
+                watch(Snapshot(members=(), elapsed_s=time.monotonic() - began, waiting=wait))
+
+        devices.hold(environment, self._purpose, cancelled=self._stopped, within_s=within_s, attend=attend)
+
     def _place(self, leases: PortLeases, hosts: Hosts) -> dict[str, RunningMember]:
         placed = place(
             self.environment,
@@ -308,7 +342,6 @@ class Cluster:
             leases=leases,
             abroad=hosts.abroad(),
         )
-        hosts.hold_devices()
         self._links = lay(placed, self._services, leases)
         placed = through(placed, self._links)
         return {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from pdtest.environment.schema import Role
 
@@ -31,11 +33,24 @@ class MemberSnapshot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wait:
+    """What a start waits for: a device, and who has it. ``left_s``: until the start gives up."""
+
+    device: str
+    holder: Mapping[str, Any]
+    left_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """The members that are being started, in the environment's order."""
+    """The members that are being started, in the environment's order.
+
+    Before that there may be none, and something that is waited for.
+    """
 
     members: tuple[MemberSnapshot, ...]
     elapsed_s: float
+    waiting: Wait | None = None
 
     @property
     def ready(self) -> bool:

@@ -71,7 +71,8 @@ async def _claims(environment: Environment, there: Destination, outpost: Outpost
                 found.append(from_error("ports", error))
         try:
             if member.devices and host.devices is not None and not host.devices.shared:
-                await outpost.hold(host.devices.kind.value, member.devices, f"member '{called}'")
+                wanted = dict.fromkeys(member.devices, f"member '{called}'")
+                await outpost.hold(host.devices.kind.value, wanted)
         except PdtestError as error:
             found.append(from_error("devices", error))
     return found

@@ -50,7 +50,8 @@ def join(  # noqa: PLR0913 - one thing, and by keyword how
         cluster.turn(alone=alone, within_s=within_s, note=note)
         if new:
             return Joined(cluster=cluster, new=True)
-        return Joined(cluster=cluster, new=False, renewed=cluster.renew(environment, watch=watch))
+        renewed = cluster.renew(environment, watch=watch, within_s=within_s)
+        return Joined(cluster=cluster, new=False, renewed=renewed)
     except OtherLayout:
         forget()
         cluster.end()

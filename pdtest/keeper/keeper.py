@@ -54,10 +54,11 @@ class Keeper:
         *("traffic", "mounted", "turn", "give_back", "holders", "end"),
     )
 
-    def __init__(self, directory: Path, owner: str) -> None:
+    def __init__(self, directory: Path, owner: str, purpose: str = "") -> None:
         self.directory = directory
         self.over = threading.Event()
         self._owner = owner
+        self._purpose = purpose
         self._journal = Broadcast(directory / "events.jsonl")
         self._cluster: Cluster | None = None
         self._turns = Turns(directory.name)
@@ -154,6 +155,7 @@ class Keeper:
             launchers=launchers(),
             journal=self._journal,
             owner=self._owner,
+            purpose=self._purpose,
         )
 
     def _members(self, _: Connection) -> Mapping[str, Any]:
@@ -173,8 +175,8 @@ class Keeper:
             ],
         }
 
-    def _start(self, connection: Connection, names: Collection[str] | None) -> None:
-        self._kept.start(names, watch=_watch(connection))
+    def _start(self, connection: Connection, names: Collection[str] | None, within_s: float) -> None:
+        self._kept.start(names, watch=_watch(connection), within_s=within_s)
 
     def _stop(self, _: Connection, names: Collection[str] | None) -> None:
         self._kept.stop(names)
@@ -182,8 +184,8 @@ class Keeper:
     def _restart(self, connection: Connection, name: str) -> None:
         self._kept.restart(name, watch=_watch(connection))
 
-    def _renew(self, connection: Connection, environment: Environment) -> tuple[str, ...]:
-        return self._kept.renew(environment, watch=_watch(connection))
+    def _renew(self, connection: Connection, environment: Environment, within_s: float) -> tuple[str, ...]:
+        return self._kept.renew(environment, watch=_watch(connection), within_s=within_s)
 
     def _expose(self, connection: Connection) -> None:
         self._kept.expose(watch=_watch(connection))
@@ -232,7 +234,7 @@ def main() -> int:
     """Serve until it is over."""
     directory, owner = Path(sys.argv[1]), sys.argv[2]
     controller = int(sys.argv[3]) if len(sys.argv) > 3 else None  # noqa: PLR2004 - the third argument
-    keeper = Keeper(directory, owner)
+    keeper = Keeper(directory, owner, _purpose(directory, controller))
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: keeper.over.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is meant for who started us
@@ -244,6 +246,15 @@ def main() -> int:
         finally:
             keeper.close()
     return 0
+
+
+def _purpose(directory: Path, controller: int | None) -> str:
+    """For those who wait for its devices: what has started it, and how to end it."""
+    if controller is not None:
+        return f"pytest with workers, process {controller}"
+    name, home = directory.name, directory.parent.parent
+    elsewhere = "" if home == Path.cwd() / ".pdtest" else f" --pdtest-dir={home}"
+    return f"what 'pdtest up {name}{elsewhere}' has started, until 'pdtest down {name}{elsewhere}'"
 
 
 def _welcome(door: Door, keeper: Keeper) -> None:

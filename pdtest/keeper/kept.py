@@ -159,18 +159,22 @@ class KeptCluster(Cluster):
         else:
             self._mirror()
 
-    def start(self, names: Collection[str] | None = None, *, watch: Watch | None = None) -> None:
+    def start(
+        self, names: Collection[str] | None = None, *, watch: Watch | None = None, within_s: float = 0.0
+    ) -> None:
         """As `Cluster.start`."""
-        self._ask("start", names, watch=watch)
+        self._ask("start", names, within_s, watch=watch)
         self.join()
 
     def restart(self, name: str, *, watch: Watch | None = None) -> None:
         """As `Cluster.restart`."""
         self._ask("restart", name, watch=watch)
 
-    def renew(self, environment: Environment, *, watch: Watch | None = None) -> tuple[str, ...]:
+    def renew(
+        self, environment: Environment, *, watch: Watch | None = None, within_s: float = 0.0
+    ) -> tuple[str, ...]:
         """As `Cluster.renew`."""
-        renewed: tuple[str, ...] = self._ask("renew", environment, watch=watch)
+        renewed: tuple[str, ...] = self._ask("renew", environment, within_s, watch=watch)
         self.environment = environment
         self.join()
         return renewed

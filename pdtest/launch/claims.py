@@ -22,6 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from pdtest.launch.kin import look_up
+
 DIRECTORY_VARIABLE = "PDTEST_LEASE_DIR"
 #: Below this, ports that well-known programs use by habit are frequent.
 LOWEST_PORT = 10_000
@@ -88,8 +90,13 @@ class FlockLock:
             return None
         return cls(descriptor)
 
+    @property
+    def descriptor(self) -> int:
+        """Whoever has it, or a copy of it, has the lock."""
+        return self._descriptor
+
     def release(self) -> None:
-        """Let go."""
+        """Let go. Who has a copy of the descriptor goes on holding it."""
         os.close(self._descriptor)
 
 
@@ -106,9 +113,16 @@ class Claims:
         """True for what we hold."""
         return name in self._locks
 
+    def prepare(self) -> None:
+        """Make the directory, for all users of the machine."""
+        if not self.directory.is_dir():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with suppress(PermissionError):  # another user made it in this very moment, and sets its mode
+                self.directory.chmod(0o1777)
+
     def take(self, name: str, purpose: str = "") -> bool:
         """Hold ``name`` from now on. False where somebody has it already."""
-        _prepare(self.directory)
+        self.prepare()
         try:
             lock = self._locking(self.directory / f"{name}.lock")
         except PermissionError:
@@ -132,21 +146,30 @@ class Claims:
 
     def holder(self, name: str) -> dict[str, Any]:
         """What the living holder of ``name`` wrote of itself, with its age in seconds; empty: not known."""
+        holder = self.last_holder(name)
+        return holder if holder and _lives(holder) else {}  # a note can outlive its claim
+
+    def last_holder(self, name: str) -> dict[str, Any]:
+        """The same of one that may have been killed: who gives ``name`` back leaves nothing behind."""
         try:
             holder = json.loads(self._note(name).read_text(encoding="utf-8"))
-            alive = Path(f"/proc/{int(holder['pid'])}").exists()
-            age_s = time.time() - float(holder["since"])
+            return {**holder, "pid": int(holder["pid"]), "age_s": time.time() - float(holder["since"])}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
-        return {**holder, "age_s": age_s} if alive else {}  # a note can outlive its claim
+
+    def lock(self, name: str) -> Lock:
+        """The lock of a name that we hold."""
+        return self._locks[name]
 
     def _note(self, name: str) -> Path:
         return self.directory / f"{name}.json"
 
     def _introduce(self, name: str, purpose: str) -> None:
+        ours = look_up(os.getpid())
         holder = {
             "owner": self._owner,
             "pid": os.getpid(),
+            "started": ours.started if ours is not None else None,
             "since": time.time(),
             "cwd": os.getcwd(),  # noqa: PTH109 - Path.cwd() is the same call
             "purpose": purpose,
@@ -248,8 +271,7 @@ def bindable(port: int, address: str) -> bool:
     return True
 
 
-def _prepare(directory: Path) -> None:
-    if not directory.is_dir():
-        directory.mkdir(parents=True, exist_ok=True)
-        with suppress(PermissionError):  # another user made it in this very moment, and sets its mode
-            directory.chmod(0o1777)
+def _lives(holder: Mapping[str, Any]) -> bool:
+    """Its process runs; another that has its pid by now is not it."""
+    process = look_up(holder["pid"])
+    return process is not None and not process.ended and holder.get("started") in {None, process.started}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -24,8 +25,8 @@ class Guard:
     """A running reaper. When this process dies without `dismiss`, all that ``owner`` started is ended."""
 
     def __init__(self, owner: str, report: Path) -> None:
-        # os.pipe and Popen see to it that no member inherits the write end, which would keep it open.
-        read_end, self._pipe = os.pipe()
+        # socketpair and Popen see to it that no member inherits our end, which would keep it open.
+        self._pipe, read_end = (end.detach() for end in socket.socketpair())
         armed, say_armed = os.pipe()
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             # -S: no site-packages, for speed. -P: nothing from the directory it happens to start in.
@@ -62,6 +63,15 @@ class Guard:
     def unmounted(self, directory: Path) -> None:
         """Tell the reaper that it was taken away. Only after `mounted` with the same words."""
         self._say(f"unmounted {directory}")
+
+    def holds(self, name: str, lock: int) -> None:
+        """Give the reaper a part in the lock of a device: it is free when we both have let go."""
+        with suppress(BrokenPipeError), socket.socket(fileno=os.dup(self._pipe)) as line:
+            socket.send_fds(line, [f"holds {name}\n".encode()], [lock])
+
+    def frees(self, name: str) -> None:
+        """The device is given back before the run is over. Only after `holds` with the same name."""
+        self._say(f"frees {name}")
 
     def dismiss(self) -> None:
         """End the reaper in good order; whatever runs now is left running. Safe to call twice."""

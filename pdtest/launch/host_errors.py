@@ -56,12 +56,6 @@ class HostLost(HostError):
     title = "host lost"
 
 
-class DeviceTaken(HostError):
-    """Another run holds a device that a member asks for."""
-
-    title = "device in use"
-
-
 _WORKDIR = {
     "permission": ("may not be written", "a directory that this user may write"),
     "room": ("has too little room", "more free space"),

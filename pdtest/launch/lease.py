@@ -95,8 +95,16 @@ def introduced(holder: dict[str, Any]) -> str | None:
     purpose = f" for {holder['purpose']}" if holder.get("purpose") else ""
     return (
         f"run {holder.get('owner')}, process {holder['pid']}, for {minutes:.1f} min{purpose}, "
-        f"started in {holder.get('cwd')}"
+        f"started in {holder.get('cwd')}{_afterlife(holder)}"
     )
+
+
+def _afterlife(holder: dict[str, Any]) -> str:
+    """Of a holder that was killed, what keeps its devices from being free."""
+    if "left" not in holder:
+        return ""
+    left = ", ".join(map(str, holder["left"]))
+    return f"; it was killed, and {f'left processes {left}' if left else 'what it left is being ended'}"
 
 
 def _lock(path: Path) -> FileLock | None:

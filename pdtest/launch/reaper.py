@@ -3,7 +3,8 @@
 `Guard` starts it before the first member, as ``python -m pdtest.launch.reaper``. It listens on a
 pipe whose other end only the run holds. The run says what it starts and what it mounts and, at its end,
 "bye". When the pipe closes without a bye, the run was killed: everything it started gets SIGTERM and,
-after a grace, SIGKILL, and what it mounted is unmounted.
+after a grace, SIGKILL, and what it mounted is unmounted. Until then nobody else gets the run's devices: the
+reaper has their locks, too.
 
 Standard library only: it must be up in a moment, and it must work in any virtual environment.
 """
@@ -14,6 +15,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,6 +32,8 @@ QUIET_SCANS = 5
 GIVE_UP_S = 30.0
 _SCAN_INTERVAL_S = 0.05
 _PARENT_CHECK_INTERVAL_S = 0.5
+#: Descriptors that one message may bring.
+_AT_ONCE = 16
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -39,33 +43,47 @@ def main() -> int:
     for number in _IGNORED:  # whoever signals everything in sight must not switch off the safety net
         signal.signal(number, signal.SIG_IGN)
     os.write(sys.stdout.fileno(), b"armed\n")
-    kin, mounts = Kin({OWNER_VARIABLE: owner}), list[str]()
-    if listen(kin, sys.stdin.fileno(), controller, mounts):
+    kin, charge = Kin({OWNER_VARIABLE: owner}), Charge()
+    if listen(kin, sys.stdin.fileno(), controller, charge):
         return 0
     all_gone = reap(kin, report)
-    for directory in reversed(mounts):  # the report may lie below one
+    for directory in reversed(charge.mounts):  # the report may lie below one
         unmount(directory, report)
     return 0 if all_gone else 1
 
 
-def listen(kin: Kin, pipe: int, controller: int, mounts: list[str]) -> bool:
-    """Follow the run until it ends. True when it said bye: what still runs is meant to run."""
-    torn = b""
+class Charge:
+    """What else than processes a run leaves to its reaper."""
+
+    def __init__(self) -> None:
+        self.mounts: list[str] = []
+        #: Locks by the names of the devices; the kernel frees one when both, the run and we, have let go.
+        self.locks: dict[str, int] = {}
+
+
+def listen(kin: Kin, pipe: int, controller: int, charge: Charge) -> bool:
+    """Follow the run until it ends. True when it said bye: what still runs is meant to run.
+
+    ``pipe`` is a socket, over which locks come as descriptors.
+    """
+    line = socket.socket(fileno=pipe)
+    torn, descriptors = b"", list[int]()
     while True:
-        readable, _, _ = select.select([pipe], [], [], _PARENT_CHECK_INTERVAL_S)
+        readable, _, _ = select.select([line], [], [], _PARENT_CHECK_INTERVAL_S)
         if readable:
-            data = os.read(pipe, 65536)
+            data, more, _, _ = socket.recv_fds(line, 65536, _AT_ONCE)
             if not data:
                 return False
+            descriptors += more
             *lines, torn = (torn + data).split(b"\n")
-            if _obey(kin, mounts, lines):
+            if _obey(kin, charge, lines, descriptors):
                 return True
         elif os.getppid() != controller:
             # A process that the run forked without exec may hold the pipe open after its death.
             return False
 
 
-def _obey(kin: Kin, mounts: list[str], lines: list[bytes]) -> bool:
+def _obey(kin: Kin, charge: Charge, lines: list[bytes], descriptors: list[int]) -> bool:
     for line in lines:
         word, _, argument = line.decode().partition(" ")
         if word == "bye":
@@ -75,9 +93,13 @@ def _obey(kin: Kin, mounts: list[str], lines: list[bytes]) -> bool:
         if word == "leave":
             kin.leave(int(argument))
         if word == "mounted":
-            mounts.append(argument)
+            charge.mounts.append(argument)
         if word == "unmounted":
-            mounts.remove(argument)
+            charge.mounts.remove(argument)
+        if word == "holds":
+            charge.locks[argument] = descriptors.pop(0)
+        if word == "frees":
+            os.close(charge.locks.pop(argument))
     return False
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from pdtest.launch.claims import Denied, Exhausted
 from pdtest.launch.conversation import Declined
-from pdtest.launch.host_errors import DeviceTaken, HostError
+from pdtest.launch.devices import DeviceTaken
+from pdtest.launch.host_errors import HostError
 from pdtest.launch.launcher import LaunchError, StillAlive, no_program, refused, still_alive
-from pdtest.launch.lease import NoPortsLeft, PortTaken, introduced, none_left, taken
+from pdtest.launch.lease import NoPortsLeft, PortTaken, none_left, taken
 from pdtest.launch.session import NoProgram
 
 
@@ -34,26 +35,20 @@ class Refusals:
         low, high = error.told["span"]
         return none_left(Exhausted(error.told["count"], (low, high)), self.greeting["claims"], self._on)
 
-    def device(self, error: Declined, purpose: str) -> HostError:
-        """Of `hold`."""
+    def device(self, error: Declined, wanted: Mapping[int, str]) -> DeviceTaken | HostError:
+        """Of `hold`. ``wanted``: purposes by the devices' numbers."""
         if error.kind != "denied":
             return self.other(error)
-        denied = _denied(error)
-        return DeviceTaken(
-            f"another run holds {denied.name}{self._on}, which {purpose} asks for",
-            seen=introduced(denied.holder),
-            where=self.greeting["claims"],
-            next_step="wait for it, end it, or give the member another device",
-        )
+        return DeviceTaken.of(_denied(error), wanted, where=self.greeting["claims"], on=self._on)
 
-    def no_device(self, kind: str, absent: list[int], there: list[int], purpose: str) -> HostError:
-        """Before `hold` is asked: the host's greeting tells what it has."""
-        listed = ", ".join(map(str, absent))
+    def no_device(self, kind: str, absent: Mapping[int, str], there: list[int]) -> HostError:
+        """Before `hold` is asked: the host's greeting tells what it has. ``absent``: who asks, by number."""
+        listed, asking = ", ".join(map(str, absent)), ", ".join(dict.fromkeys(absent.values()))
         return HostError(
-            f"host '{self.host}' has no {kind} device {listed}, which {purpose} asks for",
+            f"host '{self.host}' has no {kind} device {listed}, asked for by {asking}",
             seen=f"it has {', '.join(map(str, there)) or 'none'}",
             where=self.greeting["host"],
-            next_step=f"correct hosts.{self.host}.devices, or the devices of {purpose}",
+            next_step=f"correct hosts.{self.host}.devices, or the devices of its members",
         )
 
     def launch(self, error: Declined, program: str, script: Path) -> LaunchError:

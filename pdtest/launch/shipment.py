@@ -15,6 +15,7 @@ _MODULES: Final = (
     "pdtest.launch.reaper",
     "pdtest.launch.session",
     "pdtest.launch.claims",
+    "pdtest.launch.device_claims",
     "pdtest.launch.agents.wire",
     "pdtest.launch.agents.logs",
     "pdtest.launch.agents.premises",

@@ -60,7 +60,13 @@ def cluster_for(environment: Environment, directory: Path, run: Run) -> Cluster:
         launchers=launchers(),
         journal=run.journal,
         owner=run.id,
+        purpose=f"'{_typed()}'",
     )
+
+
+def patience_s(config: pytest.Config) -> float:
+    """How long to wait for what another run has: a cluster, or devices."""
+    return float(config.getoption("cluster_wait"))
 
 
 def leave(cluster: Cluster, run: Run, *, failed: bool = False) -> None:
@@ -98,7 +104,12 @@ def turn(run: Run, item: pytest.Item, cluster: Cluster) -> Iterator[None]:
 def holder(run: Run) -> str:
     """How others are told who uses a cluster."""
     worker = f", worker {run.worker.name}" if run.worker else ""
-    return f"run {run.id}{worker}, process {os.getpid()}: {shlex.join(['pytest', *sys.argv[1:]])[:100]}"
+    return f"run {run.id}{worker}, process {os.getpid()}: {_typed()}"
+
+
+def _typed() -> str:
+    """The command line, as far as it tells what this is."""
+    return shlex.join(["pytest", *sys.argv[1:]])[:100]
 
 
 def how_to_get_at(cluster: Cluster) -> list[str]:
@@ -126,7 +137,7 @@ def _standing(environment: Environment, standing: Standing, directory: Path, run
             standing.directory,
             journal=run.journal,
             holder=holder(run),
-            within_s=_WORKERS_PATIENCE_S if run.worker else run.config.getoption("cluster_wait"),
+            within_s=_WORKERS_PATIENCE_S if run.worker else patience_s(run.config),
             note=note,
             watch=None if console is None else stack.enter_context(Progress(console)),
         )

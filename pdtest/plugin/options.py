@@ -72,7 +72,8 @@ def _what_is_tested(group: pytest.OptionGroup) -> None:
         type=float,
         default=600.0,
         metavar="SECONDS",
-        help="how long to wait for a standing cluster that somebody uses; 0: fail at once (default: 600)",
+        help="how long to wait for a standing cluster that somebody uses, and for devices that another run "
+        "holds; 0: fail at once (default: 600)",
     )
     group.addoption(
         "--pdtest-seed",

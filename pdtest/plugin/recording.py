@@ -20,6 +20,7 @@ from pdtest.environment.schema import Role
 from pdtest.models.fingerprint import fingerprint as weights
 from pdtest.oracle.errors import ReferenceMissing
 from pdtest.oracle.recorded import RecordedReference, ReferenceStore
+from pdtest.plugin.clusters import patience_s
 from pdtest.plugin.terminal import start_up
 
 _AT_ONCE = 8
@@ -69,7 +70,7 @@ class Recording:
         name = self._colocated()
         headline = f"recording {len(requests)} reference answers of {self.cluster.environment.name}"
         with start_up(self.config, self.cluster, headline) as watch:
-            self.cluster.start([name], watch=watch)
+            self.cluster.start([name], watch=watch, within_s=patience_s(self.config))
         version = self._version_of(name)
         with start_blocking_portal() as portal:
             portal.call(self._ask, name, store, requests, version)
@@ -90,7 +91,7 @@ class Recording:
 
     def _start_others(self) -> None:
         with start_up(self.config, self.cluster, f"starting {self.cluster.environment.name}") as watch:
-            self.cluster.start(self._others(), watch=watch)
+            self.cluster.start(self._others(), watch=watch, within_s=patience_s(self.config))
 
     def _version_of(self, name: str) -> str | None:
         async def ask() -> str | None:

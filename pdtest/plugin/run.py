@@ -25,7 +25,7 @@ from pdtest.launch.registry import launchers
 from pdtest.oracle.gallery import Gallery
 from pdtest.oracle.verdict import Verdict
 from pdtest.plugin.attached import Survey
-from pdtest.plugin.clusters import cluster_for, leave
+from pdtest.plugin.clusters import cluster_for, leave, patience_s
 from pdtest.plugin.directories import directory_of, home, new_id, point_latest
 from pdtest.plugin.errors import ClusterUnavailable, HistoryViolated
 from pdtest.plugin.record import TestRecord
@@ -218,4 +218,4 @@ class Run:
         if all(member.alive for member in cluster.wanted) and cluster.members:
             return  # it stands
         with start_up(self.config, cluster, f"starting {environment.name}") as watch:
-            cluster.start(watch=watch)
+            cluster.start(watch=watch, within_s=patience_s(self.config))

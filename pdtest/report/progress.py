@@ -10,7 +10,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pdtest.cluster.snapshot import MemberSnapshot, MemberState, Snapshot
+from pdtest.cluster.snapshot import MemberSnapshot, MemberState, Snapshot, Wait
+from pdtest.launch.lease import introduced
 
 _STYLES = {
     MemberState.IDLE: "dim",
@@ -22,6 +23,7 @@ _STYLES = {
 
 
 _WIDEST = 100
+_REMINDER_S = 60.0
 
 
 class Progress:
@@ -34,6 +36,7 @@ class Progress:
         self._console = console
         self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         self._shown: dict[str, tuple[MemberState, str]] = {}
+        self._waited_for: tuple[object, ...] = ()
         self._last: Snapshot | None = None
 
     def __enter__(self) -> Self:
@@ -46,7 +49,11 @@ class Progress:
         """Show how things are now."""
         self._last = snapshot
         if self._console.is_terminal:
-            self._live.update(_table(snapshot, min(self._console.width, _WIDEST)), refresh=True)
+            width = min(self._console.width, _WIDEST)
+            told = _table(snapshot, width) if snapshot.waiting is None else Text(_awaited(snapshot.waiting))
+            self._live.update(told, refresh=True)
+        elif snapshot.waiting is not None:
+            self._print_wait(snapshot.waiting, snapshot.elapsed_s)
         else:
             self._print_changes(snapshot)
 
@@ -67,8 +74,20 @@ class Progress:
                 self._shown[member.name] = now
                 self._print(f"[{snapshot.elapsed_s:5.1f}s] {member.name}: {_in_words(member)}")
 
+    def _print_wait(self, wait: Wait, elapsed_s: float) -> None:
+        """Who it is for, and again every minute: who looks at a log in CI sees that it goes on."""
+        now = (wait.device, wait.holder.get("owner"), wait.holder.get("pid"), elapsed_s // _REMINDER_S)
+        if now != self._waited_for:
+            self._waited_for = now
+            self._print(f"[{elapsed_s:5.1f}s] {_awaited(wait)}")
+
     def _print(self, line: str) -> None:
         self._console.print(Text(line), soft_wrap=True)
+
+
+def _awaited(wait: Wait) -> str:
+    who = introduced(dict(wait.holder)) or "somebody who has written nothing of it"
+    return f"waiting up to {wait.left_s:.0f} s more for {wait.device}, held by {who}"
 
 
 def _in_words(member: MemberSnapshot) -> str:

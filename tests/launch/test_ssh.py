@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from pdtest.launch.devices import DeviceTaken
 from pdtest.launch.far_process import LOST
-from pdtest.launch.host_errors import DeviceTaken, HostError
+from pdtest.launch.host_errors import HostError
 from pdtest.launch.kin import OWNER_VARIABLE, Kin, look_up
 from pdtest.launch.launcher import LaunchError
 from pdtest.launch.lease import PortLeases, PortTaken
@@ -167,15 +168,18 @@ async def test_ports_are_leased_on_the_host(
 
 async def test_devices_are_leased_on_the_host(servers: tuple[Sshd, Sshd], reach: Reach) -> None:
     one, other = await reach(servers[0].host(), "a"), await reach(servers[0].host(), "again")
-    await one.hold("core", [0], "member 'prefill'")
-    await one.hold("core", [0], "member 'prefill'")
-    with pytest.raises(DeviceTaken, match="core-0 on host 'again'") as refusal:
-        await other.hold("core", [0], "member 'decode'")
+    await one.hold("core", {1: "member 'prefill'"})
+    await one.hold("core", {1: "member 'prefill'"})
+    both = {0: "member 'proxy'", 1: "member 'decode'"}
+    with pytest.raises(DeviceTaken, match=r"core-1 on host 'again', which member 'decode'") as refusal:
+        await other.hold("core", both)
     assert "for member 'prefill'" in str(refusal.value)
-    with pytest.raises(HostError, match="no ascend device 0, 7"):
-        await other.hold("ascend", [0, 7], "member 'decode'")
+    await one.hold("core", {0: "member 'prefill'"})  # nothing stays of what was denied
+    await one.free("core", [0])
+    with pytest.raises(HostError, match="no ascend device 0, 7, asked for by member 'decode'"):
+        await other.hold("ascend", dict.fromkeys([0, 7], "member 'decode'"))
     await one.leave()
-    await other.hold("core", [0], "member 'decode'")
+    await other.hold("core", both)
 
 
 async def test_clocks_are_compared(servers: tuple[Sshd, Sshd], reach: Reach) -> None:

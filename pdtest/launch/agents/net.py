@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +17,7 @@ class Net:
 
     def __init__(self, owner: str, report: Path) -> None:
         """Before there are threads, locks and a loop: the child must hold none of them."""
-        read_end, self._pipe = os.pipe()
+        self._pipe, read_end = (end.detach() for end in socket.socketpair())
         controller = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
@@ -31,6 +32,15 @@ class Net:
     def leave(self, pid: int) -> None:
         """A member's session is over."""
         os.write(self._pipe, f"leave {pid}\n".encode())
+
+    def holds(self, name: str, lock: int) -> None:
+        """A part in the lock of a device, which nobody else gets before all is gone."""
+        with socket.socket(fileno=os.dup(self._pipe)) as line:
+            socket.send_fds(line, [f"holds {name}\n".encode()], [lock])
+
+    def frees(self, name: str) -> None:
+        """The device is given back."""
+        os.write(self._pipe, f"frees {name}\n".encode())
 
     def fold(self) -> None:
         """All is in order: nothing is to be ended."""
@@ -56,7 +66,7 @@ def _watch(owner: str, pipe: int, controller: int, report: Path) -> NoReturn:
         for standard in (0, 1, 2):  # while one of them is open, sshd takes the session for alive
             os.dup2(nowhere, standard)
         kin = Kin({OWNER_VARIABLE: owner})
-        over = reaper.listen(kin, pipe, controller, []) or reaper.reap(kin, report)
+        over = reaper.listen(kin, pipe, controller, reaper.Charge()) or reaper.reap(kin, report)
         code = 0 if over else 1
     finally:
         os._exit(code)  # without what Python does at its end: what is buffered is the parent's

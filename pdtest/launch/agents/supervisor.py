@@ -2,7 +2,8 @@
 
 It talks in lines of JSON. Each request has a number, and gets an answer with that number, `ok` or `error`:
 
-    hold ports and devices    claim {port, address}  take {count, address}  hold {kind, ids, purpose}
+    ports                     claim {port, address}  take {count, address}
+    devices                   hold {kind, wanted}  free {kind, ids}
     members                   launch {member, argv, env, files, logs}  end {member, grace_s}
     files                     put {path, data}
     and                       clock {}  beat {}  bye {}
@@ -29,6 +30,7 @@ from pdtest.launch.agents.net import Net
 from pdtest.launch.agents.premises import Premises, Unusable, described
 from pdtest.launch.agents.wire import Wire, greet
 from pdtest.launch.claims import Claims, Denied, Exhausted, PortClaims, default_directory
+from pdtest.launch.device_claims import DeviceClaims, device_name
 from pdtest.launch.kin import MEMBER_VARIABLE, OWNER_VARIABLE
 from pdtest.launch.session import NoProgram, Outlived, Session, check_program, environment, write_whole
 
@@ -90,7 +92,7 @@ class Supervisor:
         self._root = premises.root
         self._workdir = premises.workdir
         self._net = net
-        self._claims = claims
+        self._devices = DeviceClaims(owner, claims, net)
         self._ports = ports
         self._owner = owner
         self._sessions: dict[str, Session] = {}
@@ -102,6 +104,7 @@ class Supervisor:
             "claim": self._claim,
             "take": self._take,
             "hold": self._hold,
+            "free": self._free,
             "launch": self._launch,
             "end": self._end,
             "put": self._put,
@@ -159,10 +162,13 @@ class Supervisor:
         return {"port": self._ports.take(message["count"], message["address"])}
 
     async def _hold(self, message: dict[str, Any]) -> Answer:
-        for device in message["ids"]:
-            name = f"{message['kind']}-{device}"
-            if name not in self._claims and not self._claims.take(name, message["purpose"]):
-                raise Denied(name, "held", holder=self._claims.holder(name))
+        self._devices.take(
+            {device_name(message["kind"], device): purpose for device, purpose in message["wanted"]}
+        )
+        return {}
+
+    async def _free(self, message: dict[str, Any]) -> Answer:
+        self._devices.free([device_name(message["kind"], device) for device in message["ids"]])
         return {}
 
     async def _launch(self, message: dict[str, Any]) -> Answer:
