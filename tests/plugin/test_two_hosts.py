@@ -16,7 +16,7 @@ from tests.launch.sshd import SSHD, Sshd, servers
 __all__ = ["servers"]
 pytestmark = pytest.mark.skipif(SSHD is None, reason="no sshd; Debian: openssh-server")
 ROOT = Path(__file__).parents[2]
-SUITES = ("suites/transfer/test_moved.py", "suites/correctness/test_familiar_prompts.py")
+SUITES = ("suites/transfer/test_moved.py", "suites/correctness/test_users_prompts.py")
 
 
 def test_suites_pass_on_members_of_two_hosts(servers: tuple[Sshd, Sshd], tmp_path: Path) -> None:
