@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from pdtest.launch.attach import AttachLauncher
 from pdtest.launch.launcher import Launcher
 from pdtest.launch.local import LocalLauncher
+from pdtest.launch.ray import RayLauncher
 from pdtest.launch.ssh import SshLauncher
 
 ENTRY_POINTS = "pdtest.launchers"
@@ -19,6 +20,6 @@ def launchers() -> Mapping[str, Launcher]:
     An entry point in the group ``pdtest.launchers`` names a class without arguments; it may
     replace one of ours by using its name.
     """
-    ours: list[Launcher] = [LocalLauncher(), SshLauncher(), AttachLauncher()]
+    ours: list[Launcher] = [LocalLauncher(), SshLauncher(), RayLauncher(), AttachLauncher()]
     theirs: list[Launcher] = [point.load()() for point in entry_points(group=ENTRY_POINTS)]
     return {launcher.name: launcher for launcher in [*ours, *theirs]}
