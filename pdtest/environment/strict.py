@@ -8,4 +8,7 @@ from pydantic import BaseModel, ConfigDict
 class Strict(BaseModel):
     """Frozen, and intolerant of keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")
+    # What checks a part is built with the whole that it is part of, not once for itself as well.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants", defer_build=True
+    )

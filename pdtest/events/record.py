@@ -17,7 +17,8 @@ _KINDS: dict[str, type[Event]] = {}
 class Event(BaseModel):
     """Something that happened. Frozen; ``at`` is seconds since the epoch (wall clock)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # There are dozens of kinds; a run tells of some.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     kind: ClassVar[str]
     at: float = Field(default_factory=time.time)

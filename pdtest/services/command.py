@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from pdtest.environment.api_key import api_key
 from pdtest.environment.schema import Member
@@ -15,12 +15,11 @@ from pdtest.services.errors import RenderError
 from pdtest.services.files import rendered_files
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
+from pdtest.services.settings import Settings
 
 
-class CommandOptions(BaseModel):
+class CommandOptions(Settings):
     """Options of a `command` member."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     # Optional, for members that are attached to. Those that are started need it: see `render`.
     argv: list[str] = Field(

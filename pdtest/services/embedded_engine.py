@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from pdtest.environment.schema import Member
 from pdtest.services.embedded_program import EMBEDDED_DIAGNOSES, EMBEDDED_LOG
@@ -14,12 +14,11 @@ from pdtest.services.engine_flags import engine_command, ranks, side_channel_por
 from pdtest.services.kv_transfer import TRANSFERRING
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
+from pdtest.services.settings import Settings
 
 
-class EmbeddedEngineOptions(BaseModel):
+class EmbeddedEngineOptions(Settings):
     """Options of an `embedded-engine` member."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     python: str = Field(default=sys.executable, description="interpreter that has pdtest[embedded] installed")
 

@@ -6,17 +6,19 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from pdtest.environment.api_key import api_key
 from pdtest.environment.schema import Member, Role
 from pdtest.services.arguments import flags, variables
+from pdtest.services.embedded_routing import routing_flags
 from pdtest.services.embedded_program import EMBEDDED_DIAGNOSES, EMBEDDED_LOG
 from pdtest.services.files import rendered_files
 from pdtest.services.owned_flags import LISTENER, refuse_owned
 from pdtest.services.proxy_peers import paired_lists, prefills_and_decodes
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
+from pdtest.services.settings import Settings
 from pdtest.wire.multi import leading
 from pdtest.wire.registry import contract_for
 
@@ -27,15 +29,14 @@ _OWNED = {
         f"members with role: {Role.PREFILL}",
     ),
     **dict.fromkeys(("decoder-hosts", "decoder-ports"), f"members with role: {Role.DECODE}"),
+    **dict.fromkeys(("hybrid-hosts", "hybrid-ports"), f"members with role: {Role.HYBRID}"),
     "contract": "connector.contract",
     "zmq-port": "members.<name>.ports.zmq",
 }
 
 
-class EmbeddedProxyOptions(BaseModel):
-    """Options of an `embedded-proxy` member. Its policy is among the plain `args:`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+class EmbeddedProxyOptions(Settings):
+    """Options of an `embedded-proxy` member. How it decides is the environment's `routing:`."""
 
     python: str = Field(default=sys.executable, description="interpreter that has pdtest[embedded] installed")
     through: str | None = Field(
@@ -47,7 +48,7 @@ class EmbeddedProxyOptions(BaseModel):
 
 
 class EmbeddedProxyService:
-    """Renders the proxy with the environment's instances and contract."""
+    """Renders the proxy with the environment's instances, contract and routing."""
 
     name = "embedded-proxy"
     options_type: type[BaseModel] = EmbeddedProxyOptions
@@ -64,9 +65,10 @@ class EmbeddedProxyService:
         """The proxy's command line. Raises RenderError on contradictions."""
         member = placement.member
         options = EmbeddedProxyOptions.model_validate(resolved(member.options, placement))
-        refuse_owned(placement.name, member.args, _OWNED)
+        decided = routing_flags(placement.environment.routing)
+        refuse_owned(placement.name, member.args, _OWNED | dict.fromkeys(decided, "routing"))
         key = api_key(placement.name, member)
-        arguments = _structure(placement, options) | dict(resolved(member.args, placement))
+        arguments = _structure(placement, options) | decided | dict(resolved(member.args, placement))
         return Command(
             argv=(options.python, "-m", "pdtest.embedded.proxy", *flags(arguments)),
             # As with the toy proxy: it sends this key on to the engines.
@@ -91,6 +93,7 @@ def _structure(placement: Placement, options: EmbeddedProxyOptions) -> dict[str,
     if options.registration:
         return structure | {"zmq-port": placement.ports["zmq"]}
     structure |= paired_lists("prefiller", prefills) | paired_lists("decoder", decodes)
+    structure |= paired_lists("hybrid", placement.peers_with(Role.HYBRID))
     if contract.introduction is not None:
         port = contract.introduction.port
         structure["prefiller-bootstrap-ports"] = [peer.ports[port] for peer in prefills]

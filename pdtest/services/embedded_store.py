@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from pdtest.environment.schema import Member
 from pdtest.services.arguments import flags, variables
@@ -16,6 +16,7 @@ from pdtest.services.owned_flags import LISTENER, refuse_owned
 from pdtest.services.pool import EMBEDDED_AGENT, Agent, Count, Gauges, PoolAccess, Promises
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
+from pdtest.services.settings import Settings
 
 _MIB = 1 << 20
 #: Of the program (pdtest/embedded/store/settings.py), as far as promises depend on them.
@@ -34,10 +35,8 @@ _OWNED = {
 }
 
 
-class EmbeddedStoreOptions(BaseModel):
+class EmbeddedStoreOptions(Settings):
     """Options of an `embedded-store` member. Capacity and watermarks are plain `args:`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     python: str = Field(default=sys.executable, description="interpreter that has pdtest[embedded] installed")
     client_segment_mib: int = Field(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from pdtest.services.interpreter import Interpreter
 from pdtest.services.mmc_local_settings import LocalSettings
@@ -18,6 +18,7 @@ from pdtest.services.mmc_settings import conf, refuse_missing_files, size_in_byt
 from pdtest.services.pool import MEMCACHE_AGENT, Agent, Count, Gauges, PoolAccess, Promises
 from pdtest.services.service import Placement
 from pdtest.services.set_env import SetEnv, sourced
+from pdtest.services.settings import Settings
 
 _FILE: Final = "mmc-local.conf"
 #: MMC_DATA_TTL_MS of src/memcache/csrc/common/mmc_define.h: how long a read or a write keeps an object.
@@ -28,10 +29,8 @@ _LOW: Final[tuple[str, int]] = ("ock.mmc.evict_threshold_low", 80)
 _TIMEOUT: Final[tuple[str, int]] = ("ock.mmc.client.timeout.seconds", 60)
 
 
-class MmcClientOptions(BaseModel):
+class MmcClientOptions(Settings):
     """How tests make clients of the pool."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     python: Interpreter = Field(
         default="", validate_default=True, description="interpreter with memcache_hybrid"

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from pdtest.environment.schema import Member
 from pdtest.services.arguments import flags, variables
@@ -28,6 +28,7 @@ from pdtest.services.pool import PoolAccess
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
 from pdtest.services.set_env import SetEnv, sourced
+from pdtest.services.settings import Settings
 
 _FILE = "mmc-meta.conf"
 #: `main` answers a status and never raises: without `exit` a service that did not start would end well.
@@ -41,10 +42,8 @@ _URLS: Mapping[str, tuple[str, str]] = {
 _LOWEST_PORT = 1025
 
 
-class MmcMetaOptions(BaseModel):
+class MmcMetaOptions(Settings):
     """Options of an `mmc-meta-service` member."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     program: Literal["python", "binary"] = Field(
         default="python", description="python: memcache_hybrid of the interpreter; binary: mmc_meta_service"

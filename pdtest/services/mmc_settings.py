@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from pdtest.services.arguments import text
 from pdtest.services.errors import RenderError
 from pdtest.services.service import Placement
+from pdtest.services.settings import Settings
 
 
 def between(lowest: int, highest: int) -> AfterValidator:
@@ -88,10 +89,8 @@ def owned(where: str) -> BeforeValidator:
     return BeforeValidator(refuse)
 
 
-class MmcSettings(BaseModel):
+class MmcSettings(Settings):
     """Settings of one file. Frozen, and intolerant of keys they do not know, as memcache is."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     #: The families of keys for TLS that this file has, by prefix.
     tls: ClassVar[tuple[str, ...]] = ()

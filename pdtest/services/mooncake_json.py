@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
+
+from pdtest.services.settings import Settings
 
 _HOST_AND_PORT = re.compile(r"(.+):(\d{1,5})")
 _HIGHEST_PORT = 65535
@@ -22,10 +24,8 @@ def _host_and_port(written: str) -> str:
     return written
 
 
-class MooncakeJson(BaseModel):
+class MooncakeJson(Settings):
     """`options.mooncake` of a `vllm-ascend` member."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     local_hostname: str = Field(min_length=1, description="by which the other members reach this one")
     metadata_server: str = Field(

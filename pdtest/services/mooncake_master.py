@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from pdtest.environment.schema import Member
 from pdtest.services.arguments import text, variables
@@ -25,6 +25,7 @@ from pdtest.services.pool import MOONCAKE_AGENT, Agent, Count, Gauges, PoolAcces
 from pdtest.services.programs import program_of
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
+from pdtest.services.settings import Settings
 
 _MIB = 1 << 20
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 0.001}
@@ -44,10 +45,8 @@ _OWNED = {
 }
 
 
-class MooncakeClientOptions(BaseModel):
+class MooncakeClientOptions(Settings):
     """How tests make clients of the store."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     python: Interpreter = Field(default="", validate_default=True, description="interpreter with mooncake")
     protocol: str = Field(default="tcp", description="transport: tcp, rdma, ascend ...")
@@ -61,10 +60,8 @@ class MooncakeClientOptions(BaseModel):
     buffer_mib: int = Field(default=64, gt=0, description="a client's own buffer: no value can be larger")
 
 
-class MooncakeMasterOptions(BaseModel):
+class MooncakeMasterOptions(Settings):
     """Options of a `mooncake-master` member. Watermarks, leases and time-outs are plain `args:`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     executable: str = Field(default="mooncake_master", description="program name or path")
     metadata_server: bool = Field(

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from pdtest.environment.schema import Member
 from pdtest.services.arguments import variables
@@ -20,6 +20,7 @@ from pdtest.services.files import rendered_files
 from pdtest.services.proxy_peers import prefills_and_decodes
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
+from pdtest.services.settings import Settings
 
 #: File in a member's directory that says which planted bug it has at the moment.
 SWITCH: Final = "mutant.switch"
@@ -27,10 +28,8 @@ SWITCH: Final = "mutant.switch"
 LIFE_SWITCH: Final = "lifetime.switch"
 
 
-class MutantGatewayOptions(BaseModel):
+class MutantGatewayOptions(Settings):
     """Options of a `mutant-gateway` member."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     python: str = Field(default=sys.executable, description="interpreter that has pdtest[embedded] installed")
     before: str = Field(description="the proxy it stands before, by member name")

