@@ -117,15 +117,15 @@ def _standing(env: str, home: Path) -> Iterator[None]:
     """The environment's cluster. Raises NothingRan where it does not come up."""
 
     def pdtest(*words: str) -> int:
-        command = [sys.executable, "-m", "pdtest.cli", *words, env, "--pdtest-dir", str(home.resolve())]
+        command = [sys.executable, "-m", "pdtest.cli", *words, "--pdtest-dir", str(home.resolve())]
         return _run(command, subprocess.DEVNULL)
 
     try:
-        if pdtest("up"):
+        if pdtest("up", env):
             raise NothingRan(f"{env} does not come up")
         yield
     finally:
-        pdtest("down")
+        pdtest("down", "--all")  # of ours: nobody else uses this home
 
 
 def _round(options: argparse.Namespace) -> Round:
@@ -151,7 +151,7 @@ def _round(options: argparse.Namespace) -> Round:
         shutil.copy(said, run / "pytest.log")
     else:
         shutil.rmtree(run, ignore_errors=True)
-        _forget_records(home / "standing" / options.env)
+        _forget_records(home / "standing")
     return Round(
         env=options.env,
         arguments=tuple(options.arguments),
@@ -177,7 +177,7 @@ def _name(case: ET.Element) -> str:
 
 def _forget_records(standing: Path) -> None:
     """An X-ray has some 100 MB a round, and the next round would read them all."""
-    for file in standing.glob("xray/*/*.jsonl"):
+    for file in standing.glob("*/xray/*/*.jsonl"):
         file.unlink(missing_ok=True)
 
 
