@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 from pdtest.environment.api_key import api_key
 from pdtest.environment.schema import Member, Role
 from pdtest.services.arguments import flags, variables
-from pdtest.services.embedded_routing import routing_flags
 from pdtest.services.embedded_program import EMBEDDED_DIAGNOSES, EMBEDDED_LOG
+from pdtest.services.embedded_routing import routing_flags
 from pdtest.services.files import rendered_files
 from pdtest.services.owned_flags import LISTENER, refuse_owned
 from pdtest.services.proxy_peers import paired_lists, prefills_and_decodes

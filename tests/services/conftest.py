@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pdtest.environment.routing import Routing
 from pdtest.environment.schema import Connector, Devices, Environment, Host, Member, Model, Role
 from pdtest.services.service import Peer, Placement, Service, base_url
 
@@ -68,6 +69,7 @@ def place() -> Place:
         devices: Devices | None = None,
         address: str = "127.0.0.1",
         further: Sequence[Service] = (),
+        routing: Mapping[str, Any] | None = None,
     ) -> Placement:
         members = {name: {"role": Role.DECODE} | dict(settings), **(others or {})}
         environment = Environment(
@@ -75,6 +77,7 @@ def place() -> Place:
             hosts={"local": Host(address=address, devices=devices), "second": Host(address="10.0.0.2")},
             model=Model(path="org/model", dtype="float32", block_size=32, max_model_len=2048),
             connector=Connector.model_validate({"contract": ["nixl"], **(connector or {})}),
+            routing=Routing.model_validate(routing or {}),
             members={
                 key: Member.model_validate({"service": service.name} | dict(value))
                 for key, value in members.items()

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from pdtest.embedded.proxy.policies.registry import POLICIES
+from pdtest.embedded.proxy.routing.settings import RoutingSettings
+from pdtest.embedded.proxy.settings import Settings
 from pdtest.environment.schema import Member, Role
 from pdtest.services.embedded_engine import EmbeddedEngineService
 from pdtest.services.embedded_proxy import EmbeddedProxyService
@@ -66,14 +69,22 @@ def test_flags_of_an_engine_that_the_file_decides_are_refused(flag: str, place: 
         ENGINE.render(place(ENGINE, {"args": {flag: "x"}}))
 
 
-def proxy_argv(place: Place, contract: list[str], **settings: Any) -> tuple[str, ...]:
+def proxy_argv(
+    place: Place,
+    contract: list[str],
+    *,
+    routing: dict[str, Any] | None = None,
+    more: dict[str, Any] | None = None,
+    **settings: Any,
+) -> tuple[str, ...]:
     placed = place(
         PROXY,
         {"role": Role.PROXY, **settings},
         name="proxy",
-        others={name: {"service": ENGINE.name, **other} for name, other in OTHERS.items()},
+        others={name: {"service": ENGINE.name, **other} for name, other in (OTHERS | (more or {})).items()},
         connector={"contract": contract},
         further=(ENGINE,),
+        routing=routing,
     )
     argv = PROXY.render(placed).argv
     assert argv[:3] == (sys.executable, "-m", "pdtest.embedded.proxy")
@@ -90,6 +101,36 @@ def test_a_proxy_is_told_its_instances_and_the_contract(place: Place) -> None:
     assert proxy_argv(place, ["nixl"]) == ("--contract", "nixl", *INSTANCES)
     policy = {"args": {"policy": "kv_length"}}
     assert proxy_argv(place, ["nixl"], **policy)[-2:] == ("--policy", "kv_length")
+
+
+def test_a_proxy_is_told_its_hybrids(place: Place) -> None:
+    argv = proxy_argv(place, ["nixl"], more={"h1": {"role": Role.HYBRID}, "h2": {"role": Role.HYBRID}})
+    hybrids = ("--hybrid-hosts", "127.0.0.1", "127.0.0.1", "--hybrid-ports", "8500", "8600")
+    assert argv == ("--contract", "nixl", *INSTANCES, *hybrids)
+
+
+@pytest.mark.parametrize(
+    ("routing", "rendered"),
+    [
+        (
+            {"phase": {"policy": "threshold", "input_threshold": 128}},
+            "--phase-policy threshold --input-threshold 128 --ratio 4.0",
+        ),
+        ({"prefill": "kv_length"}, "--prefill-policy kv_length"),
+        ({"decode": "least_loaded"}, "--decode-policy least_loaded"),
+    ],
+)
+def test_what_routing_says_is_what_the_proxy_is_told(
+    routing: dict[str, Any], rendered: str, place: Place
+) -> None:
+    argv = proxy_argv(place, ["nixl"], routing=routing)
+    assert " ".join(argv) == " ".join(("--contract nixl", *INSTANCES, rendered))
+    flags = argv[argv.index(rendered.split(maxsplit=1)[0]) :]
+    parsed = Settings.parse(flags, contracts=["nixl"], policies=tuple(POLICIES), environment={}).routing
+    assert parsed != RoutingSettings()
+    for flag in rendered.split()[::2]:
+        with pytest.raises(RenderError, match="what routing says"):
+            proxy_argv(place, ["nixl"], routing=routing, args={flag.removeprefix("--"): "x"})
 
 
 def test_of_a_composition_it_is_told_the_one_that_leads(place: Place) -> None:

@@ -11,7 +11,7 @@ import sys
 import uvloop
 
 from pdtest.embedded.proxy.contracts.registry import CONTRACTS
-from pdtest.embedded.proxy.policies import POLICIES
+from pdtest.embedded.proxy.policies.registry import POLICIES
 from pdtest.embedded.proxy.proxy import opened
 from pdtest.embedded.proxy.server import BACKLOG, server_for
 from pdtest.embedded.proxy.settings import Settings
@@ -39,12 +39,13 @@ async def _serve(settings: Settings) -> None:
     try:
         async with opened(settings) as proxy:
             log.info(
-                "%s proxy at %s:%s, %s: %s prefill and %s decode instances",
+                "%s proxy at %s:%s, %s: %s prefill, %s decode and %s hybrid instances",
                 ",".join(settings.contract),
                 *listening.getsockname()[:2],
-                settings.policy,
+                settings.routing.phase or "all handed over",
                 len(settings.prefills),
                 len(settings.decodes),
+                len(settings.hybrids),
             )
             await server_for(proxy).serve(sockets=[listening])
     except OSError as error:

@@ -19,7 +19,9 @@ from pdtest.embedded.proxy.metrics import exposition, stats
 from pdtest.embedded.proxy.proxy import Proxy
 from pdtest.embedded.proxy.relay import body_of
 
-#: For an instance's list of models, seconds.
+#: Who is asked for its list of models: the first side that has an instance.
+_MODELS = (Side.DECODE, Side.HYBRID, Side.PREFILL)
+#: For that, seconds.
 _PATIENCE_S = 5.0
 
 
@@ -31,16 +33,16 @@ class Administration:
         self._pool = proxy.pool
 
     async def health(self, _: Request) -> Response:
-        """200 when there is an instance of each side to use, as the load-balancing proxies count them."""
+        """200 when requests can be served. It counts who can be used, as load-balancing proxies do."""
         usable = {f"{side}_instances": len(self._pool.usable(side)) for side in Side}
-        if all(usable.values()):
+        if self._proxy.router.is_ready:
             return JSONResponse({"status": "ok", **usable})
         out = {instance.address: instance.out for instance in self._pool if instance.out is not None}
         return JSONResponse({"status": "unavailable", **usable, "out": out}, HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def models(self, request: Request) -> Response:
         """What an instance answers. Raises Failure."""
-        side = Side.DECODE if self._pool.usable(Side.DECODE) else Side.PREFILL
+        side = next((side for side in _MODELS if self._pool.usable(side)), Side.PREFILL)
         instance, *_ = self._proxy.dispatcher.require(side)
         key = self._proxy.settings.key
         authorization = request.headers.get("authorization") or (f"Bearer {key}" if key else None)
@@ -60,12 +62,10 @@ class Administration:
 
     async def metrics(self, _: Request) -> Response:
         """For Prometheus."""
-        return PlainTextResponse(
-            exposition(self._pool, self._proxy.requests), media_type="text/plain; version=0.0.4"
-        )
+        return PlainTextResponse(exposition(self._proxy), media_type="text/plain; version=0.0.4")
 
     async def instances(self, _: Request) -> Response:
-        """Both lists; those that are out are among them."""
+        """A list per side; those that are out are among them."""
         return JSONResponse(self._listed())
 
     async def add_instances(self, request: Request) -> Response:
@@ -114,7 +114,11 @@ class Administration:
         body = await self._object(request)
         if body.get("type") not in list(Side):
             raise Failure(
-                HTTPStatus.BAD_REQUEST, f"type: expected prefill or decode, seen {body.get('type')!r}"
+                HTTPStatus.BAD_REQUEST, f"type: expected {', '.join(Side)}, seen {body.get('type')!r}"
+            )
+        if body["type"] == Side.HYBRID and self._proxy.contract.pairs:
+            raise Failure(
+                HTTPStatus.BAD_REQUEST, f"type: {self._proxy.contract.name} has no hybrid instances"
             )
         named = body.get("instances", body.get("instance"))
         addresses = [named] if isinstance(named, str) else named

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from pdtest.embedded.proxy.errors import NoneLeft
 from pdtest.embedded.proxy.instances import Instance, Pool, Side
-from pdtest.embedded.proxy.policies import Policy
+from pdtest.embedded.proxy.policies.policy import Policy
 from pdtest.embedded.proxy.request import ClientRequest
 from pdtest.embedded.proxy.work import Work
 
 
 class Dispatcher:
-    """The pool, seen through a policy."""
+    """The pool, seen through a policy for each side."""
 
-    def __init__(self, pool: Pool, policy: Policy) -> None:
+    def __init__(self, pool: Pool, policies: Mapping[Side, Policy]) -> None:
         self.pool = pool
-        self._policy = policy
+        self._policies = policies
         self._turns = itertools.count(1)
 
     def choose(self, side: Side, request: ClientRequest, without: Collection[Instance] = ()) -> Instance:
         """An instance of ``side`` that can be used and is not in ``without``. Raises NoneLeft."""
         candidates = self.require(side, without)
-        choose = self._policy.prefill if side is Side.PREFILL else self._policy.decode
-        chosen = choose(candidates, request)
+        chosen = self._policies[side].choose(candidates, request)
         chosen.turn = next(self._turns)
         return chosen
 
@@ -37,8 +36,9 @@ class Dispatcher:
 
     def begin(self, instance: Instance, request: ClientRequest) -> Work:
         """Book one leg of ``request``."""
-        work = Work(instance, request.prompt_tokens, self._policy.ended)
-        self._policy.began(work)
+        policy = self._policies[instance.side]
+        work = Work(instance, request.prompt_tokens, policy.ended)
+        policy.began(work)
         return work
 
     def _why(self, side: Side, without: Collection[Instance]) -> str:

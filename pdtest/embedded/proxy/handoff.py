@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from pdtest.embedded.connections import Broken, described
 from pdtest.embedded.proxy.contracts.contract import Contract, Opening, Params
@@ -10,6 +11,8 @@ from pdtest.embedded.proxy.dispatch import Dispatcher
 from pdtest.embedded.proxy.instances import Instance, Side
 from pdtest.embedded.proxy.legs import Decoding, LegFailed, Legs, PrefillAnswer
 from pdtest.embedded.proxy.request import ClientRequest
+from pdtest.embedded.proxy.routing.path import Path
+from pdtest.embedded.proxy.routing.router import Router
 
 log = logging.getLogger(__name__)
 
@@ -18,21 +21,37 @@ _MOST_FAILURES = 3
 
 
 class Handoff:
-    """What the flows work with. Nothing was sent to the client yet."""
+    """What the flows work with. Nothing was sent to the client yet.
+
+    ``path`` is the way that it takes; ``deciding_s`` the seconds that it took to say who gets it.
+    """
 
     def __init__(
-        self, request: ClientRequest, contract: Contract, dispatcher: Dispatcher, legs: Legs
+        self, request: ClientRequest, contract: Contract, router: Router, dispatcher: Dispatcher, legs: Legs
     ) -> None:
         self.request = request
         self.contract = contract
         self.prefilled_by: Instance | None = None
+        self.deciding_s = 0.0
+        self._router = router
         self._dispatcher = dispatcher
         self._legs = legs
         self._failed: list[Instance] = []
+        self.path = self.decide()
+
+    def decide(self) -> Path:
+        """The way that is left, with what has failed so far."""
+        began_at = time.perf_counter()
+        self.path = self._router.path(self.request, self._failed)
+        self.deciding_s += time.perf_counter() - began_at
+        return self.path
 
     def choose(self, side: Side) -> Instance:
         """One that has not failed this request. Raises NoneLeft."""
-        return self._dispatcher.choose(side, self.request, self._failed)
+        began_at = time.perf_counter()
+        chosen = self._dispatcher.choose(side, self.request, self._failed)
+        self.deciding_s += time.perf_counter() - began_at
+        return chosen
 
     def require(self, side: Side) -> None:
         """Raises NoneLeft when there is nobody who could do this leg."""
@@ -42,8 +61,19 @@ class Handoff:
         """Go on without this instance. Raises Failure when that is not possible."""
         self._failed.append(failed.instance)
         side = failed.instance.side
-        others = [one for one in self._dispatcher.pool.usable(side) if one not in self._failed]
-        goes_on = failed.may_be_repeated and others and len(self._failed) < _MOST_FAILURES
+        others = any(one not in self._failed for one in self._dispatcher.pool.usable(side))
+        self._go_on(failed, possible=failed.may_be_repeated and others)
+
+    def go_around(self, failed: LegFailed) -> None:
+        """Go on without an instance that was to do everything, and of which nothing came.
+
+        Raises Failure when that is not possible.
+        """
+        self._failed.append(failed.instance)
+        self._go_on(failed, possible=self._router.can_serve(self.request, self._failed))
+
+    def _go_on(self, failed: LegFailed, *, possible: bool) -> None:
+        goes_on = possible and len(self._failed) < _MOST_FAILURES
         log.warning("%s: %s%s", self.request.request_id, failed, "; trying another" if goes_on else "")
         if not goes_on:
             raise failed.failure from failed

@@ -20,6 +20,8 @@ class Side(StrEnum):
 
     PREFILL = "prefill"
     DECODE = "decode"
+    #: All of it.
+    HYBRID = "hybrid"
 
 
 @dataclass(kw_only=True, eq=False)
@@ -29,7 +31,7 @@ class Instance:
     ``out`` says why it is left out, and is None while it is used. ``lives`` counts how often it came (back)
     in: what was learned of it before may not hold any more. ``turn`` is the last time that it was chosen,
     in requests. ``kv_length`` is the sum of the lengths in flight, tokens. ``legs`` are the durations of
-    finished requests; ``first_chunks``, of decode only, the times until an answer began.
+    finished requests; ``first_chunks``, not of prefill, the times until an answer began.
     """
 
     side: Side

@@ -16,6 +16,7 @@ from pdtest.embedded.proxy.errors import Failure, PassedOn
 from pdtest.embedded.proxy.instances import Instance, Side
 from pdtest.embedded.proxy.lengths import PromptLengths
 from pdtest.embedded.proxy.request import ClientRequest
+from pdtest.embedded.proxy.routing.path import Path
 from pdtest.embedded.proxy.work import Outcome, Work
 
 log = logging.getLogger(__name__)
@@ -51,14 +52,15 @@ class PrefillAnswer:
 class Decoding:
     """Decode's answer, whose status is known, and whose body is still coming.
 
-    ``prefill`` is who computed the prompt, None while that is not known. ``on_end`` hears whether it came
-    to a good end.
+    ``prefill`` is who computed the prompt, None while that is not known. ``path`` is the way that the
+    request took. ``on_end`` hears whether it came to a good end.
     """
 
     def __init__(self, response: Response, work: Work) -> None:
         self.response = response
         self.decode = work.instance
         self.prefill: Instance | None = None
+        self.path = Path.PREFILL
         self.on_end: Callable[[bool], None] = lambda _: None
         self._work = work
         self._held: bytes | None = None

@@ -1,25 +1,18 @@
-"""What the proxy counts, for Prometheus and for people."""
+"""What the proxy tells of itself, to Prometheus and to people."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pdtest.embedded.proxy.histogram import BOUNDS, Histogram
+from pdtest.embedded.proxy.counts import Decisions, Requests
+from pdtest.embedded.proxy.histogram import Histogram
 from pdtest.embedded.proxy.instances import Instance, Pool, Side
+from pdtest.embedded.proxy.routing.path import Path
 
-
-class Requests:
-    """Requests of clients that are over, by path and status; 499 are those whose client went away."""
-
-    def __init__(self) -> None:
-        self.by_status: Counter[tuple[str, int]] = Counter()
-
-    def tell(self, path: str, status: int) -> None:
-        """One more."""
-        self.by_status[path, status] += 1
+if TYPE_CHECKING:
+    from pdtest.embedded.proxy.proxy import Proxy
 
 
 def stats(pool: Pool, requests: Requests) -> dict[str, Any]:
@@ -45,35 +38,57 @@ def _about(instance: Instance) -> dict[str, Any]:
         "aborted": instance.aborted,
         "mean_leg_s": instance.legs.mean,
     }
-    if instance.side is Side.DECODE:
+    if instance.side is not Side.PREFILL:
         about["mean_first_chunk_s"] = instance.first_chunks.mean
     return about
 
 
-def exposition(pool: Pool, requests: Requests) -> str:
+def exposition(proxy: Proxy) -> str:
     """The answer of /metrics, in Prometheus' text format 0.0.4."""
-    every = tuple(pool)
-    lines = [
-        *_family("requests_total", "counter", "Requests of clients, by status. 499: the client went away."),
-        *(
-            f'pdtest_proxy_requests_total{{path="{path}",status="{status}"}} {count}'
-            for (path, status), count in sorted(requests.by_status.items())
-        ),
-    ]
-    for name, kind, about, value in _FIGURES:
-        lines += _family(name, kind, about)
-        lines += [f"pdtest_proxy_{name}{{{_labels(instance)}}} {value(instance)}" for instance in every]
-    lines += _histograms(
-        "leg_seconds",
-        "Legs that were done, from sending the request to the end of the answer.",
-        [(instance, instance.legs) for instance in every],
-    )
-    lines += _histograms(
-        "first_chunk_seconds",
-        "Legs to decode, from sending the request to the first bytes of the answer.",
-        [(instance, instance.first_chunks) for instance in every if instance.side is Side.DECODE],
-    )
+    lines = (*_of_requests(proxy.requests), *_of_decisions(proxy), *_of_instances(tuple(proxy.pool)))
     return "\n".join(lines) + "\n"
+
+
+def _of_requests(requests: Requests) -> Iterator[str]:
+    yield from _family(
+        "requests_total", "counter", "Requests of clients, by status. 499: the client went away."
+    )
+    for (path, status), count in sorted(requests.by_status.items()):
+        yield f'pdtest_proxy_requests_total{{path="{path}",status="{status}"}} {count}'
+
+
+def _of_decisions(proxy: Proxy) -> Iterator[str]:
+    decisions: Decisions = proxy.decisions
+    yield from _family("routed_total", "counter", "Requests by the way that they took.")
+    for path in Path:
+        yield f'pdtest_proxy_routed_total{{path="{path}"}} {decisions.by_path[path]}'
+    yield from _family("decision_seconds", "histogram", "Time it took to say who gets a request.")
+    yield from _histogram("decision_seconds", "", decisions.seconds)
+    if (threshold := proxy.router.phase.threshold) is not None:
+        yield from _family(
+            "input_threshold_tokens", "gauge", "A prompt of so many tokens is long, at the moment."
+        )
+        yield f"pdtest_proxy_input_threshold_tokens {threshold}"
+
+
+def _of_instances(every: Iterable[Instance]) -> Iterator[str]:
+    for name, kind, about, value in _FIGURES:
+        yield from _family(name, kind, about)
+        for instance in every:
+            yield f"pdtest_proxy_{name}{{{_labels(instance)}}} {value(instance)}"
+    yield from _family(
+        "leg_seconds", "histogram", "Legs that were done, from sending the request to the end of the answer."
+    )
+    for instance in every:
+        yield from _histogram("leg_seconds", _labels(instance), instance.legs)
+    yield from _family(
+        "first_chunk_seconds",
+        "histogram",
+        "Legs to decode and to hybrids, from sending the request to the first bytes of the answer.",
+    )
+    for instance in every:
+        if instance.side is not Side.PREFILL:
+            yield from _histogram("first_chunk_seconds", _labels(instance), instance.first_chunks)
 
 
 _FIGURES = (
@@ -99,11 +114,9 @@ def _labels(instance: Instance) -> str:
     return f'leg="{instance.side}",instance="{instance.address}"'
 
 
-def _histograms(name: str, about: str, every: Iterable[tuple[Instance, Histogram]]) -> Iterator[str]:
-    yield from _family(name, "histogram", about)
-    for instance, histogram in every:
-        labels = _labels(instance)
-        for bound, count in zip((*BOUNDS, "+Inf"), accumulate(histogram.counts), strict=True):
-            yield f'pdtest_proxy_{name}_bucket{{{labels},le="{bound}"}} {count}'
-        yield f"pdtest_proxy_{name}_sum{{{labels}}} {histogram.total}"
-        yield f"pdtest_proxy_{name}_count{{{labels}}} {histogram.count}"
+def _histogram(name: str, labels: str, histogram: Histogram) -> Iterator[str]:
+    before, whole = (f"{labels},", f"{{{labels}}}") if labels else ("", "")
+    for bound, count in zip((*histogram.bounds, "+Inf"), accumulate(histogram.counts), strict=True):
+        yield f'pdtest_proxy_{name}_bucket{{{before}le="{bound}"}} {count}'
+    yield f"pdtest_proxy_{name}_sum{whole} {histogram.total}"
+    yield f"pdtest_proxy_{name}_count{whole} {histogram.count}"

@@ -9,19 +9,23 @@ from dataclasses import dataclass
 from pdtest.embedded.connections import Connections
 from pdtest.embedded.proxy.contracts.contract import Contract, Order
 from pdtest.embedded.proxy.contracts.registry import Surroundings, contract_for
+from pdtest.embedded.proxy.counts import Decisions, Requests
 from pdtest.embedded.proxy.dispatch import Dispatcher
+from pdtest.embedded.proxy.flows.alone import alone
 from pdtest.embedded.proxy.flows.decode_first import decode_first
 from pdtest.embedded.proxy.flows.prefill_first import prefill_first
 from pdtest.embedded.proxy.flows.together import together
 from pdtest.embedded.proxy.handoff import Handoff
 from pdtest.embedded.proxy.health import HealthWatch
-from pdtest.embedded.proxy.instances import Pool
-from pdtest.embedded.proxy.legs import Decoding, Legs
+from pdtest.embedded.proxy.instances import Pool, Side
+from pdtest.embedded.proxy.legs import Decoding, LegFailed, Legs
 from pdtest.embedded.proxy.lengths import PromptLengths
 from pdtest.embedded.proxy.metaserver import Metaserver
-from pdtest.embedded.proxy.metrics import Requests
-from pdtest.embedded.proxy.policies import POLICIES
+from pdtest.embedded.proxy.policies.registry import POLICIES
 from pdtest.embedded.proxy.request import ClientRequest
+from pdtest.embedded.proxy.routing.path import Path
+from pdtest.embedded.proxy.routing.phases import phase_for
+from pdtest.embedded.proxy.routing.router import Router
 from pdtest.embedded.proxy.settings import Settings
 
 
@@ -33,16 +37,35 @@ class Proxy:
     connections: Connections
     pool: Pool
     contract: Contract
+    router: Router
     dispatcher: Dispatcher
     legs: Legs
     lengths: PromptLengths
     metaserver: Metaserver
     requests: Requests
+    decisions: Decisions
 
     async def lead(self, request: ClientRequest) -> Decoding:
-        """Through both legs, until decode's answer begins. Raises Failure."""
+        """The way that is decided for it, until the answer begins. Raises Failure."""
         request.prompt_tokens = self.lengths.estimate(request.body)
-        handoff = Handoff(request, self.contract, self.dispatcher, self.legs)
+        handoff = Handoff(request, self.contract, self.router, self.dispatcher, self.legs)
+        try:
+            decoding = await self._led(handoff)
+        finally:
+            self.decisions.tell(handoff.path, handoff.deciding_s)
+        decoding.path = handoff.path
+        return decoding
+
+    async def _led(self, handoff: Handoff) -> Decoding:
+        while handoff.path is not Path.PREFILL:
+            try:
+                return await alone(handoff, *handoff.path.sides)
+            except LegFailed as failed:
+                handoff.go_around(failed)
+                handoff.decide()
+        return await self._handed_over(handoff)
+
+    async def _handed_over(self, handoff: Handoff) -> Decoding:
         match self.contract.order:
             case Order.PREFILL_FIRST:
                 return await prefill_first(handoff)
@@ -69,7 +92,7 @@ async def opened(settings: Settings) -> AsyncIterator[Proxy]:
             registration = Registration(pool)
             stack.push_async_callback(registration.close)
             registration.start(settings.host, settings.zmq_port)
-        dispatcher = Dispatcher(pool, POLICIES[settings.policy]())
+        dispatcher = Dispatcher(pool, {side: POLICIES[settings.routing.policy_of(side)]() for side in Side})
         lengths = PromptLengths()
         around = Surroundings(connections=connections, metaserver=settings.metaserver)
         yield Proxy(
@@ -77,9 +100,11 @@ async def opened(settings: Settings) -> AsyncIterator[Proxy]:
             connections=connections,
             pool=pool,
             contract=contract_for(settings.contract, around),
+            router=Router(pool, phase_for(settings.routing)),
             dispatcher=dispatcher,
             legs=Legs(connections, dispatcher, lengths),
             lengths=lengths,
             metaserver=Metaserver(),
             requests=Requests(),
+            decisions=Decisions(),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from pdtest.embedded.proxy.errors import Failure
 #: They would contradict a single token that is not streamed.
 _NOT_FOR_PREFILL = ("stream_options", "min_tokens", "kv_transfer_params")
 _ONE = ("max_completion_tokens", "n")
+#: Of a completion that does not say; a chat goes on as long as the model can (OpenAI's API, and vLLM's).
+_DEFAULT_MOST_TOKENS = 16
 
 
 @dataclass(kw_only=True, eq=False)
@@ -50,6 +53,20 @@ class ClientRequest:
     def streams(self) -> bool:
         """Whether the answer is to come in events."""
         return bool(self.body.get("stream"))
+
+    @property
+    def most_tokens(self) -> float:
+        """How long an answer may become, tokens: at least 1, infinite where nothing bounds it."""
+        said = self.body.get("max_completion_tokens") if self.is_chat else None
+        most = self.body.get("max_tokens") if said is None else said
+        if most is None:
+            return math.inf if self.is_chat else _DEFAULT_MOST_TOKENS
+        return max(most, 1) if isinstance(most, int) else math.inf
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether the prompt is made of messages."""
+        return "messages" in self.body
 
     def headers(self, request_id: str) -> dict[str, str]:
         """What an instance gets beside the body."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pdtest.embedded.proxy.instances import Instance, Side, address
+from pdtest.embedded.proxy.routing.settings import RoutingSettings, add_flags
 
 _DESCRIPTION = """\
 Takes requests at /v1/completions and /v1/chat/completions and leads each through a prefill and a decode
-instance, as the contract of their connector says. Decode's answer is passed on as it comes.
+instance, as the contract of their connector says. Decode's answer is passed on as it comes. With
+--phase-policy some requests are served by one instance alone.
 
   python -m pdtest.embedded.proxy --prefiller-hosts 127.0.0.1 --prefiller-ports 8100 \\
       --decoder-hosts 127.0.0.1 127.0.0.1 --decoder-ports 8200 8201
@@ -32,14 +34,17 @@ contracts:
 
 endpoints:
   /v1/completions, /v1/chat/completions, /v1/models
-  /health, /healthcheck   200 when there is a prefill and a decode instance to use, else 503
+  /health, /healthcheck   200 when there is a prefill and a decode instance to use, else 503; where there
+                          are hybrids alone, 200 when there is one to use
   /stats, /metrics        per instance: in flight, done, failed, tokens in flight, seconds per leg
   /instances              GET lists them; POST /instances/add and /instances/remove take
-                          {"type": "prefill" or "decode", "instances": ["host:port", ...]}
+                          {"type": "prefill", "decode" or "hybrid", "instances": ["host:port", ...]}
   /v1/metaserver          where decode reports (ascend-layerwise)
 
-The answer names who served: x-pdtest-prefill, x-pdtest-decode. The client's Authorization goes on to the
-instances; where it sends none, OPENAI_API_KEY of the proxy's environment is used.
+The answer names who served, x-pdtest-prefill and x-pdtest-decode, and the way that the request took,
+x-pdtest-path: prefill (handed over), decode or hybrid (one instance did all of it, and both name it). The
+client's Authorization goes on to the instances; where it sends none, OPENAI_API_KEY of the proxy's
+environment is used.
 """
 
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104
@@ -59,8 +64,9 @@ class Settings:
     prefills: tuple[str, ...] = ()
     bootstrap_ports: tuple[int, ...] = ()
     decodes: tuple[str, ...] = ()
+    hybrids: tuple[str, ...] = ()
     contract: tuple[str, ...] = ("nixl",)
-    policy: str = "round_robin"
+    routing: RoutingSettings = field(default_factory=RoutingSettings)
     zmq_port: int | None = None
     instances_key: str | None = None
     most_bytes: int = _MOST_BYTES
@@ -78,7 +84,8 @@ class Settings:
             Instance(side=Side.PREFILL, address=one, bootstrap_port=port)
             for one, port in zip(self.prefills, ports, strict=True)
         ]
-        return prefills + [Instance(side=Side.DECODE, address=one) for one in self.decodes]
+        others = ((Side.DECODE, self.decodes), (Side.HYBRID, self.hybrids))
+        return prefills + [Instance(side=side, address=one) for side, named in others for one in named]
 
     @classmethod
     def parse(
@@ -102,8 +109,9 @@ class Settings:
             prefills=_paired(parser, "prefiller", options.prefiller_hosts, options.prefiller_ports),
             bootstrap_ports=tuple(options.prefiller_bootstrap_ports),
             decodes=_paired(parser, "decoder", options.decoder_hosts, options.decoder_ports),
+            hybrids=_paired(parser, "hybrid", options.hybrid_hosts, options.hybrid_ports),
             contract=names,
-            policy=options.policy,
+            routing=RoutingSettings.of(options),
             zmq_port=options.zmq_port,
             instances_key=options.instances_key,
             most_bytes=options.max_body_bytes,
@@ -121,7 +129,7 @@ def _parser(policies: Sequence[str]) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="where to listen (127.0.0.1)")
     add("--port", type=_port, default=8000, help="port to listen on (8000)")
-    for side, does in (("prefiller", "compute prompts"), ("decoder", "generate")):
+    for side, does in (("prefiller", "compute prompts"), ("decoder", "generate"), ("hybrid", "do both")):
         add(f"--{side}-hosts", nargs="+", default=[], metavar="HOST", help=f"instances that {does}")
         add(
             f"--{side}-ports",
@@ -146,13 +154,6 @@ def _parser(policies: Sequence[str]) -> argparse.ArgumentParser:
         help="what the instances' connector speaks (nixl)",
     )
     add(
-        "--policy",
-        choices=sorted(policies),
-        default="round_robin",
-        help="round_robin: in turn. least_loaded: fewest requests in flight. kv_length: fewest tokens in "
-        "flight, prompts and what was generated so far (round_robin)",
-    )
-    add(
         "--zmq-port",
         type=_port,
         metavar="PORT",
@@ -166,12 +167,19 @@ def _parser(policies: Sequence[str]) -> argparse.ArgumentParser:
         metavar="BYTES",
         help=f"larger requests get 413 ({_MOST_BYTES})",
     )
+    add_flags(parser, policies)
     return parser
 
 
 def _check(parser: argparse.ArgumentParser, options: argparse.Namespace, names: Sequence[str]) -> None:
     if "p2p-nccl" in names and options.zmq_port is None:
         parser.error("--contract p2p-nccl: --zmq-port is missing; engines register there")
+    if "p2p-nccl" in names and (options.phase_policy or options.hybrid_ports):
+        given = "--phase-policy" if options.phase_policy else "--hybrid-hosts"
+        parser.error(
+            f"{given}: with p2p-nccl the request id names a prefill and a decode instance; no request can be "
+            "served by one alone"
+        )
     if "ascend-layerwise" in names and options.host in _WILDCARDS:
         parser.error(
             f"--contract ascend-layerwise: decode instances report to --host; {options.host} is no address "

@@ -40,6 +40,7 @@ class Deployment:
     client: aiohttp.ClientSession
     prefills: list[Engine]
     decodes: list[Engine]
+    hybrids: list[Engine]
 
     @property
     def prefill(self) -> Engine:
@@ -63,8 +64,12 @@ class Deployment:
         async with asyncio.timeout(PATIENCE_S), self.client.get(self.url + path) as answer:
             return answer.status, await answer.json()
 
-    async def until_in(self, prefills: int, decodes: int) -> None:
-        await until(lambda: (self._in(Side.PREFILL), self._in(Side.DECODE)) == (prefills, decodes))
+    @property
+    def hybrid(self) -> Engine:
+        return self.hybrids[0]
+
+    async def until_in(self, prefills: int, decodes: int, hybrids: int = 0) -> None:
+        await until(lambda: tuple(self._in(side) for side in Side) == (prefills, decodes, hybrids))
 
     def _in(self, side: Side) -> int:
         return len(self.proxy.pool.usable(side))
@@ -86,29 +91,37 @@ class Workshop:
         self,
         prefill: Behaviour | Sequence[Behaviour] | None = None,
         decode: Behaviour | Sequence[Behaviour] | None = None,
+        hybrid: Behaviour | Sequence[Behaviour] = (),
         *,
         wait: bool = True,
         lists: bool = True,
         **settings: Any,
     ) -> Deployment:
-        """Doubles for both sides, and a proxy over them. Bootstrap servers are the prefills themselves."""
+        """Doubles for all sides, and a proxy over them. Bootstrap servers are the prefills themselves."""
         first = [await self.engine(one) for one in _list(prefill or prefills())]
         second = [await self.engine(one) for one in _list(decode or streams("a", "b"))]
+        third = [await self.engine(one) for one in _list(hybrid)]
         listening = socket.create_server(("127.0.0.1", 0))
         port = listening.getsockname()[1]
         if lists:
             settings["prefills"] = tuple(engine.address for engine in first)
             settings["decodes"] = tuple(engine.address for engine in second)
+            settings["hybrids"] = tuple(engine.address for engine in third)
         settings.setdefault("bootstrap_ports", tuple(engine.port for engine in first) if lists else ())
         proxy = await self.stack.enter_async_context(opened(Settings(port=port, **settings)))
         server = server_for(proxy)
         self.stack.push_async_callback(_end, server, asyncio.create_task(server.serve(sockets=[listening])))
         client = await self.stack.enter_async_context(aiohttp.ClientSession())
         deployment = Deployment(
-            proxy=proxy, url=f"http://127.0.0.1:{port}", client=client, prefills=first, decodes=second
+            proxy=proxy,
+            url=f"http://127.0.0.1:{port}",
+            client=client,
+            prefills=first,
+            decodes=second,
+            hybrids=third,
         )
         if wait and lists:
-            await deployment.until_in(len(first), len(second))
+            await deployment.until_in(len(first), len(second), len(third))
         await until(lambda: server.started)
         return deployment
 

@@ -21,6 +21,7 @@ async def test_instances_can_be_added_and_removed(workshop: Workshop) -> None:
     assert json.loads(added.content) == {
         "prefill_instances": [there.prefill.address],
         "decode_instances": expected,
+        "hybrid_instances": [],
     }
     assert await there.get("/instances") == (200, json.loads(added.content))
     await there.until_in(1, 2)

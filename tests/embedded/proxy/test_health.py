@@ -62,7 +62,8 @@ async def test_an_instance_is_not_used_before_it_is_healthy(workshop: Workshop) 
 async def test_health_needs_both_sides(workshop: Workshop) -> None:
     there = await workshop.deploy(decode=[streams("a"), streams("a")])
     for path in ("/health", "/healthcheck"):
-        assert await there.get(path) == (200, {"status": "ok", "prefill_instances": 1, "decode_instances": 2})
+        usable = {"prefill_instances": 1, "decode_instances": 2, "hybrid_instances": 0}
+        assert await there.get(path) == (200, {"status": "ok", **usable})
     await there.prefill.stop()
     await there.post(BODY)
     for path in ("/health", "/healthcheck"):

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from pdtest.embedded.proxy.dispatch import Dispatcher
 from pdtest.embedded.proxy.errors import NoneLeft
 from pdtest.embedded.proxy.instances import Instance, Pool, Side
-from pdtest.embedded.proxy.policies import POLICIES, RoundRobin
+from pdtest.embedded.proxy.policies.registry import POLICIES
+from pdtest.embedded.proxy.policies.round_robin import RoundRobin
 from pdtest.embedded.proxy.request import ClientRequest
+from pdtest.embedded.proxy.routing.settings import RoutingSettings
 from pdtest.embedded.proxy.work import Outcome, Work
 
 from .conftest import Workshop
@@ -29,7 +31,7 @@ def _pool(size: int, side: Side = Side.DECODE) -> Pool:
 
 
 def _dispatcher(pool: Pool, policy: str) -> Dispatcher:
-    return Dispatcher(pool, POLICIES[policy]())
+    return Dispatcher(pool, {side: POLICIES[policy]() for side in Side})
 
 
 @given(size=st.integers(1, 6), turns=st.integers(0, 40))
@@ -154,7 +156,7 @@ def test_a_policy_hears_of_beginnings_and_ends() -> None:
             self.heard.append(("ended", work.instance.address, work.outcome))
 
     policy = Listens()
-    dispatcher = Dispatcher(_pool(1), policy)
+    dispatcher = Dispatcher(_pool(1), {Side.DECODE: policy})
     dispatcher.begin(next(iter(dispatcher.pool)), _request()).end(Outcome.FAILED)
     assert policy.heard == [("began", "host:1", None), ("ended", "host:1", Outcome.FAILED)]
 
@@ -169,7 +171,8 @@ def test_sides_are_chosen_apart() -> None:
 
 @pytest.mark.parametrize("policy", list(POLICIES))
 async def test_each_policy_leads_requests(workshop: Workshop, policy: str) -> None:
-    there = await workshop.deploy([prefills()] * 2, [streams("a")] * 2, policy=policy)
+    routing = RoutingSettings(policy=policy)
+    there = await workshop.deploy([prefills()] * 2, [streams("a")] * 2, routing=routing)
     for _ in range(4):
         assert (await there.post({"prompt": "p"})).status == 200
     assert [len(engine.seen) for engine in (*there.prefills, *there.decodes)] == [2, 2, 2, 2]

@@ -4,7 +4,8 @@ import pytest
 
 from pdtest.embedded.proxy.contracts.registry import CONTRACTS
 from pdtest.embedded.proxy.instances import Side, address, is_address
-from pdtest.embedded.proxy.policies import POLICIES
+from pdtest.embedded.proxy.policies.registry import POLICIES
+from pdtest.embedded.proxy.routing.settings import RoutingSettings
 from pdtest.embedded.proxy.settings import Settings
 
 
@@ -18,22 +19,35 @@ def test_flags_of_the_toy_proxy() -> None:
     line = (
         "--host 127.0.0.1 --port 8192 --prefiller-hosts a ::1 --prefiller-ports 1 2 "
         "--decoder-hosts c --decoder-ports 3 --prefiller-bootstrap-ports 4 5 "
-        "--contract nixl,ascend-store --policy kv_length --instances-key k"
+        "--hybrid-hosts d e --hybrid-ports 6 7 --contract nixl,ascend-store --instances-key k"
     )
     settings = _parse(*line.split(), OPENAI_API_KEY="key")
-    assert (settings.host, settings.port, settings.policy) == ("127.0.0.1", 8192, "kv_length")
+    assert (settings.host, settings.port) == ("127.0.0.1", 8192)
     assert settings.contract == ("nixl", "ascend-store")
     assert (settings.key, settings.instances_key) == ("key", "k")
     assert [(one.side, one.address, one.bootstrap_port) for one in settings.instances()] == [
         (Side.PREFILL, "a:1", 4),
         (Side.PREFILL, "[::1]:2", 5),
         (Side.DECODE, "c:3", None),
+        (Side.HYBRID, "d:6", None),
+        (Side.HYBRID, "e:7", None),
     ]
+
+
+def test_flags_of_routing() -> None:
+    line = (
+        "--phase-policy threshold --input-threshold 128 --ratio 0.5 "
+        "--policy kv_length --prefill-policy least_loaded"
+    )
+    routing = _parse(*line.split()).routing
+    assert (routing.phase, routing.input_threshold, routing.ratio) == ("threshold", 128, 0.5)
+    assert [routing.policy_of(side) for side in Side] == ["least_loaded", "kv_length", "kv_length"]
+    assert _parse("--decode-policy", "kv_length").routing.policy_of(Side.HYBRID) == "kv_length"
 
 
 def test_defaults() -> None:
     settings = _parse()
-    assert (settings.contract, settings.policy, settings.key) == (("nixl",), "round_robin", None)
+    assert (settings.contract, settings.routing, settings.key) == (("nixl",), RoutingSettings(), None)
     assert settings.instances() == []
 
 
@@ -50,7 +64,13 @@ def test_defaults() -> None:
         ("--contract p2p-nccl", "--zmq-port is missing"),
         ("--contract ascend-layerwise --host 0.0.0.0", "0.0.0.0 is no address"),
         ("--prefiller-bootstrap-ports 1", "1 ports for 0 prefill instances"),
-        ("--policy random", "invalid choice"),
+        ("--policy fastest", "invalid choice"),
+        ("--hybrid-hosts a b --hybrid-ports 1", "--hybrid-hosts has 2 entries"),
+        ("--phase-policy length", "invalid choice"),
+        ("--input-threshold 0", "expected at least 1"),
+        ("--ratio inf", "expected more than 0"),
+        ("--contract p2p-nccl --zmq-port 1 --phase-policy threshold", "--phase-policy: with p2p-nccl"),
+        ("--contract p2p-nccl --zmq-port 1 --hybrid-hosts a --hybrid-ports 1", "--hybrid-hosts: with p2p"),
     ],
 )
 def test_what_makes_no_sense_ends_with_a_message(

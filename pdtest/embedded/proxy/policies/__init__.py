@@ -1,0 +1,1 @@
+"""Which instance of a side gets a request, one file per policy."""

@@ -1,0 +1,1 @@
+"""Which way a request takes, what that depends on, and how many instances that wants."""
