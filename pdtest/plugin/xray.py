@@ -57,7 +57,7 @@ class Radiograph:
         mode = XrayMode(config.getoption("xray"))
         if mode is XrayMode.ON:
             cluster.expose()
-        return cls(cluster=cluster, archive=Archive(cluster.directory / DIRECTORY), mode=mode)
+        return cls(cluster=cluster, archive=Archive.from_now(cluster.directory / DIRECTORY), mode=mode)
 
     def findings(self, handoff: Handoff) -> Iterator[Finding]:
         """What a verdict rests on: only where --xray=on, or a test would depend on those before it."""

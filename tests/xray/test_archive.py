@@ -167,3 +167,14 @@ def test_what_decode_computed_itself_may_differ_in_the_last_bits(archive: Archiv
     write(archive, "decode", received(cached=0, wrong={(1, Half.K, 0, 0): 1_000_001}))
     published, own = archive.pairs("r")[0]
     assert not compare(published, own).equal
+
+
+def test_what_was_written_for_others_is_not_read(archive: Archive) -> None:
+    write(archive, "prefill", record())
+    write(archive, "prefill", record(), end="")
+    later = Archive.from_now(archive.directory)
+    assert not later.plates
+    write(archive, "prefill", end="\n")
+    write(archive, "decode", received())
+    assert [plate.member for plate in later.plates] == ["decode", "prefill"]
+    assert len(archive.plates) == 3
