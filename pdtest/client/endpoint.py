@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import KW_ONLY, dataclass, field
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -80,8 +81,9 @@ class Endpoint:
         *,
         kv_transfer_params: Mapping[str, Any] | None = None,
         request_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Send ``request`` and wait for the complete answer.
+        """Send ``request`` and wait for the complete answer. ``headers`` go along with it.
 
         Raises HttpStatusError, RequestTimedOut, Unreachable, BrokenStream, MalformedAnswer and
         MemberGone. Cancelling it closes the connection, as a client that walks away does.
@@ -89,7 +91,7 @@ class Endpoint:
         body = request.body(self.model)
         if kv_transfer_params is not None:
             body["kv_transfer_params"] = dict(kv_transfer_params)
-        call = self._post(request.path, request_id or new_request_id(), body)
+        call = self._post(request.path, request_id or new_request_id(), body, headers or {})
         self._tell_sent(call, request, body.get("kv_transfer_params"))
         started = time.perf_counter()
         try:
@@ -151,6 +153,17 @@ class Endpoint:
         _require_ok(call, reply)
         return _json(call, reply)
 
+    async def command(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """A request to an interface of this member's own, and its reply, whatever its status."""
+        return (await self._probe(method, path, body=body, headers=headers or {}))[1]
+
     async def introduced(self, introduction: Introduction) -> Params:
         """What decode must be told to find this member, from a port of its own for that."""
         base = self.station.url(introduction.port)
@@ -172,20 +185,29 @@ class Endpoint:
         _require_ok(call, reply)
         return call, reply
 
-    async def _probe(self, method: str, path: str, *, base: str | None = None) -> tuple[Call, Reply]:
+    async def _probe(
+        self,
+        method: str,
+        path: str,
+        *,
+        base: str | None = None,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> tuple[Call, Reply]:
         call = Call(
             member=self.name,
             method=method,
             url=self._at(path) if base is None else base + path,
             timeout_s=self.probe_timeout_s,
-            headers=self._authorization(),
+            json=body,
+            headers={**self._authorization(), **headers},
             secrets=self.secrets,
         )
         reply = Reply()
         await self._watch.guard(call, exchange(self.http, call, reply))
         return call, reply
 
-    def _post(self, path: str, request_id: str, body: dict[str, Any]) -> Call:
+    def _post(self, path: str, request_id: str, body: dict[str, Any], headers: Mapping[str, str]) -> Call:
         return Call(
             member=self.name,
             method="POST",
@@ -193,7 +215,7 @@ class Endpoint:
             timeout_s=self.timeout_s,
             request_id=request_id,
             json=body,
-            headers={"X-Request-Id": request_id, **self._authorization()},
+            headers={**headers, "X-Request-Id": request_id, **self._authorization()},
             secrets=self.secrets,
         )
 

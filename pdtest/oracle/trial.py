@@ -42,14 +42,17 @@ class Trial:
 
     async def hold(self, handoff: Handoff) -> None:
         """Hold a handoff's answer against the reference's."""
-        if not is_repeatable(handoff.request):
+        await self.weigh(handoff.request, handoff.require())
+
+    async def weigh(self, request: Request, answer: Answer) -> None:
+        """Hold the answer to a request against the reference's."""
+        if not is_repeatable(request):
             self._find(Ruling.INCONCLUSIVE, "tokens drawn without a seed: no two answers need be equal")
             return
         try:
-            reference = await self.reference.answer(handoff.request)
-            await self._compare(handoff.request, handoff.require(), reference)
+            await self._compare(request, answer, await self.reference.answer(request))
         except (ReferenceMissing, RequestFailed) as error:
-            self._find(Ruling.INCONCLUSIVE, f"no reference for {handoff.request_id}: {error}")
+            self._find(Ruling.INCONCLUSIVE, f"no reference for {answer.request_id}: {error}")
 
     async def _compare(self, request: Request, answer: Answer, reference: Answer) -> None:
         offset = 0
