@@ -239,12 +239,12 @@ def test_a_try_that_fails_is_seen_by_nobody(leases: Leases) -> None:
     def try_in_vain() -> None:
         while not over.is_set():
             assert not free(many, *range(10, 51))
-            time.sleep(0.005)  # whoever waits at the gate gets in
+            time.sleep(0.001)  # whoever waits at the gate gets in
 
     trying = threading.Thread(target=try_in_vain)
     trying.start()
     try:
-        for device in range(49, 19, -1):  # all but these are held for a moment, before the try fails
+        for device in range(49, 9, -1):  # all but these are held for a moment, before the try fails
             one.hold("cuda", {device: "one"})
     finally:
         over.set()
