@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pdtest.cluster.log import to_lines
+from pdtest.environment.routing import Routing
 from pdtest.environment.schema import Member, Role
 from pdtest.services.errors import RenderError
-from pdtest.services.service import Probe
+from pdtest.services.service import Placement, Probe
 from pdtest.services.vllm_router import VllmRouterService
 
 from .conftest import SAMPLES, Place
@@ -37,6 +40,27 @@ def test_every_instance_is_a_flag_of_its_own(place: Place) -> None:
 def test_flags_that_the_members_decide_are_refused(flag: str, place: Place) -> None:
     with pytest.raises(RenderError, match="under args"):
         ROUTER.render(place(ROUTER, PROXY | {"args": {flag: "x"}}, name="proxy", others=OTHERS))
+
+
+def test_policies_that_routing_names_are_told(place: Place) -> None:
+    routing = {"prefill": "cache_aware", "decode": "kv_length"}
+    placement = place(ROUTER, PROXY | {"args": {"policy": "random"}}, name="proxy", others=OTHERS)
+    argv = ROUTER.render(_routed(placement, routing)).argv
+    assert argv[-4:] == ("--prefill-policy", "cache_aware", "--policy", "random")
+    assert "--decode-policy" not in argv  # it has no such policy, and is only held to what is said of it
+
+
+@pytest.mark.parametrize("flag", ["decode-policy", "decode_policy"])
+def test_an_argument_beside_what_routing_says_is_refused(flag: str, place: Place) -> None:
+    placement = place(ROUTER, PROXY | {"args": {flag: "random"}}, name="proxy", others=OTHERS)
+    assert "random" in ROUTER.render(placement).argv
+    with pytest.raises(RenderError, match=r"routing\.decode"):
+        ROUTER.render(_routed(placement, {"decode": "round_robin"}))
+
+
+def _routed(placement: Placement, routing: dict[str, str]) -> Placement:
+    settings = {"routing": Routing.model_validate(routing)}
+    return replace(placement, environment=placement.environment.model_copy(update=settings))
 
 
 def test_a_program_that_is_not_found_is_left_to_the_launcher_to_miss(place: Place) -> None:
