@@ -170,13 +170,20 @@ class Drill:
             )
             fault = choose(reached)
             beside += self._beside(handoffs, fault.members)
+            missed: Missed | None = None
             with stalls.counted():
                 async with self.inflict(fault) as seen:
-                    reached.require_still(self.environment.phases, seen.in_effect_at, ended=victim.done())
-                    beside += self._beside(handoffs, fault.members)
-                    await asyncio.wait({victim}, timeout=hold_s)
+                    try:
+                        reached.require_still(self.environment.phases, seen.in_effect_at, ended=victim.done())
+                    except Missed as error:
+                        missed = error
+                    else:
+                        beside += self._beside(handoffs, fault.members)
+                        await asyncio.wait({victim}, timeout=hold_s)
                     mending_at = time.perf_counter()
             await self.recover(mending_at, route=route, over=over)
+            if missed is not None:  # and the next aim finds a service that answers
+                raise missed
             handoff, ended_at = await victim
             bystanders = tuple(await asyncio.gather(*beside))
         finally:

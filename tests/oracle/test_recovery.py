@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +24,7 @@ from pdtest.client.handoff import Ending, Handoff, Hop, Route
 from pdtest.client.prompts import Prompts
 from pdtest.client.request import Request
 from pdtest.environment.scenarios import Phase
-from pdtest.environment.schema import Outcome, Thresholds
+from pdtest.environment.schema import Outcome, Phases, Thresholds
 from pdtest.events import Recovered
 from pdtest.events.record import Event
 from pdtest.faults import Fault, Seen, Terminate
@@ -32,7 +32,7 @@ from pdtest.faults.phase import Reached
 from pdtest.oracle.handoffs import Handoffs
 from pdtest.oracle.oracle import Oracle
 from pdtest.oracle.parity import Tolerance
-from pdtest.oracle.recovery import Drill, Strike, _Stalls, is_of_a_fault
+from pdtest.oracle.recovery import Drill, Strike, _aimed, _Stalls, is_of_a_fault
 from pdtest.oracle.verdict import Finding, Ruling
 from pdtest.wire.registry import contract_for
 
@@ -217,3 +217,31 @@ async def test_who_ended_in_good_order_is_given_the_time_that_it_took(make: Make
     drill.findings.clear()
     await drill._judge(struck(told_to_end(ended_at=TOLD_AT + 3.0), gone, after_s=4.5))
     assert found(drill)["time of error"].ruling is Ruling.FAIL
+
+
+async def test_an_aim_that_missed_is_followed_by_one_at_a_service_that_answers(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    down: list[RequestFailed] = []
+    drill, _ = make(FakeEngine("decode", fails=lambda _: down.pop() if down else None))
+    drill.environment = drill.environment.model_copy(update={"phases": Phases(decode=5.0)})
+    struck_at: list[float] = []
+
+    async def reached(*_: object, **__: object) -> Reached:
+        not_before = time.perf_counter() if struck_at else 0.0  # the first time it is too late
+        return Reached(phase=Phase.DECODE, prefill="prefill", decode="decode", not_before=not_before)
+
+    @asynccontextmanager
+    async def inflict(fault: Fault) -> AsyncIterator[Seen]:
+        struck_at.append(time.perf_counter())
+        yield Seen(fault=fault, what="down", in_effect_at=struck_at[-1])
+        down.extend(failed() for _ in range(3))
+
+    monkeypatch.setattr("pdtest.oracle.recovery.reach", reached)
+    drill.inflict = inflict
+    fault = told_to_end()
+    strike = await _aimed(
+        lambda: drill._strike(Phase.DECODE, lambda _: fault, route=Route.CLIENT, over=(), hold_s=5.0)
+    )
+    assert len(struck_at) == 2
+    assert strike.handoff.answer is not None
