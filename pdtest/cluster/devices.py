@@ -20,6 +20,10 @@ from pdtest.launch.launcher import Launcher
 #: Machines are asked again, while others hold what is wanted.
 _ASK_S: Final = 0.5
 _LOOK_S: Final = 0.1
+_OURS: Final = (
+    "this run itself has it: where two hosts of the environment are one machine, give their members "
+    "different devices"
+)
 
 
 class Rack(Protocol):
@@ -79,7 +83,10 @@ class Devices:
         wanted = self._missing(environment, purpose)
         deadline = time.monotonic() + within_s
         while (denied := self._try(wanted)) is not None:
-            if time.monotonic() >= deadline or self._is_ours(denied):
+            if self._is_ours(denied):
+                denied.next_step = _OURS
+                raise denied
+            if time.monotonic() >= deadline:
                 denied.expected = f"it is free within {within_s:g} s" if within_s else None
                 raise denied
             _pass_time(denied, deadline, attend, cancelled)
@@ -109,7 +116,7 @@ class Devices:
         return None
 
     def _is_ours(self, denied: DeviceTaken) -> bool:
-        """Two hosts of the environment are one machine: who waits for that waits for itself."""
+        """Who waits for a device that the run itself has waits for ever."""
         owner = str(denied.holder.get("owner"))
         return owner == self._owner or owner.startswith(f"{self._owner}-")
 

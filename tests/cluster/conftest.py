@@ -23,6 +23,7 @@ class Workshop:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.owner = f"test-{uuid.uuid4().hex}"
+        self._owners = {self.owner}
         self._clusters: list[Cluster] = []
 
     def cluster(
@@ -30,8 +31,12 @@ class Workshop:
         members: Mapping[str, Mapping[str, Any]],
         subdirectory: str = "run",
         hosts: Mapping[str, Any] | None = None,
+        owner: str = "",
     ) -> Cluster:
-        cluster = cluster_of(members, self.directory / subdirectory, self.owner, hosts)
+        """``owner``: of another run than the test's."""
+        whose = f"{self.owner}+{owner}" if owner else self.owner
+        self._owners.add(whose)
+        cluster = cluster_of(members, self.directory / subdirectory, whose, hosts)
         self._clusters.append(cluster)
         return cluster
 
@@ -45,7 +50,7 @@ class Workshop:
         for cluster in self._clusters:
             cluster.stop()
             cluster._journal.close()
-        assert survivors(self.owner) == []
+        assert [pid for owner in self._owners for pid in survivors(owner)] == []
 
 
 @pytest.fixture(autouse=True)
