@@ -34,7 +34,9 @@ class Place:
     devices: Mapping[str, Sequence[str]]
 
 
-def wish(name: str, settings: Ray, resources: Mapping[str, float], *, spread: bool = False) -> dict[str, Any]:
+def wish(
+    name: str | None, settings: Ray, resources: Mapping[str, float], *, spread: bool = False
+) -> dict[str, Any]:
     """What to ask of the bridge. ``name``: of the actor, which `ray list actors` shows."""
     return {
         "name": name,

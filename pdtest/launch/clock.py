@@ -26,7 +26,24 @@ async def compare(tell: Callable[[], Awaitable[float]], now: Callable[[], float]
     for _ in range(_ASKED):
         asked_at = now()
         told = await tell()
-        answered_at = now()
-        middle, half = (asked_at + answered_at) / 2, (answered_at - asked_at) / 2
-        found.append(Skew(offset_s=told - middle, error_s=half))
-    return min(found, key=lambda skew: skew.error_s)
+        found.append(_between(asked_at, told, now()))
+    return min(found, key=_error)
+
+
+def compare_now(tell: Callable[[], float], now: Callable[[], float]) -> Skew:
+    """As `compare`, of who blocks."""
+    found = []
+    for _ in range(_ASKED):
+        asked_at = now()
+        told = tell()
+        found.append(_between(asked_at, told, now()))
+    return min(found, key=_error)
+
+
+def _between(asked_at: float, told: float, answered_at: float) -> Skew:
+    middle, half = (asked_at + answered_at) / 2, (answered_at - asked_at) / 2
+    return Skew(offset_s=told - middle, error_s=half)
+
+
+def _error(skew: Skew) -> float:
+    return skew.error_s

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from importlib.util import find_spec
 from types import TracebackType
-from typing import IO, Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from pdtest.errors import MissingExtra, PdtestError
+from pdtest.launch.clock import Skew, compare_now
+from pdtest.load.hand import Hand, HandHere, Hire
 from pdtest.load.report import Report
 from pdtest.load.share import Share
 from pdtest.load.way import is_tls, urls_of
+from pdtest.results import Sender
 
-#: So long after all are ready they begin: each has time to be told.
-_LEAD_S = 0.2
-_TAIL = 2000
+#: So long after all are ready they begin: each has time to be told. Longer where that is a way.
+_LEAD_S: Final = 0.2
+_FAR_LEAD_S: Final = 1.0
+_TAIL: Final = 2000
+_HERE: Final = Skew(offset_s=0.0, error_s=0.0)
 
 T = TypeVar("T")
 
@@ -32,37 +34,24 @@ class LoadBroken(PdtestError):
 
 
 class Crew:
-    """Processes of one load, one for each share. They end with the context, whatever happens.
+    """Processes of one load, one for each share. They end with the context, whatever happens."""
 
-    Each is in a session of its own, so that Ctrl-C is only for whoever started them, and each ends by itself
-    when its stdin does.
-    """
-
-    def __init__(self, shares: Sequence[Share]) -> None:
+    def __init__(self, shares: Sequence[Share], hire: Hire | None = None) -> None:
+        """``hire`` starts a process elsewhere; those of this machine need the extra ``load``."""
         urls = {url for share in shares for url in urls_of(share.ways)}
-        for package in ("uvloop", "httptools", *("aiohttp" for url in urls if is_tls(url))):
+        packages = ("uvloop", "httptools", *("aiohttp" for url in urls if is_tls(url)))
+        for package in () if hire else packages:
             if find_spec(package) is None:
                 raise MissingExtra(package, "load", "a load")
         self._shares = shares
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self._errors: list[IO[bytes]] = []
+        self._hire: Hire = hire or HandHere
+        self._hands: dict[int, Hand] = {}
+        self._skews: dict[int, Skew] = {}
 
     def __enter__(self) -> Self:
-        """Starts them."""
+        """Starts them. Raises HostError where that is on other hosts."""
         try:
-            for _ in self._shares:
-                # What they say when they break; a file, since nobody reads a pipe meanwhile.
-                errors = tempfile.TemporaryFile()
-                self._errors.append(errors)
-                self._processes.append(
-                    subprocess.Popen(
-                        [sys.executable, "-m", "pdtest.load.worker"],
-                        stdin=subprocess.PIPE,
-                        stdout=subprocess.PIPE,
-                        stderr=errors,
-                        start_new_session=True,
-                    )
-                )
+            self._each(self._start)
         except BaseException:
             self._end()
             raise
@@ -75,27 +64,54 @@ class Crew:
         self._end()
 
     def prepare(self) -> None:
-        """Give each its share, and wait until all are warm. Raises LoadBroken."""
+        """Compare clocks, give each its share, and wait until all are warm. Raises LoadBroken."""
         self._each(self._hand_over)
 
     def work(self) -> tuple[float, list[Report]]:
-        """When it began, CLOCK_MONOTONIC, and what they saw. Raises LoadBroken."""
-        begun_at = time.monotonic() + _LEAD_S
+        """When it began, CLOCK_MONOTONIC of this machine, and what they saw. Raises LoadBroken.
+
+        All begin at that moment, each by its own clock.
+        """
+        far = any(hand.host is not None for hand in self._hands.values())
+        begun_at = time.monotonic() + (_FAR_LEAD_S if far else _LEAD_S)
         return begun_at, self._each(lambda number: self._begin(number, begun_at))
 
+    @property
+    def senders(self) -> tuple[Sender, ...]:
+        """Those on other hosts, once they are prepared, with their clocks."""
+        return tuple(
+            Sender(
+                worker=self._shares[number].worker,
+                host=hand.host,
+                clock_offset_s=self._skews[number].offset_s,
+                clock_error_s=self._skews[number].error_s,
+            )
+            for number, hand in sorted(self._hands.items())
+            if hand.host is not None
+        )
+
+    def _start(self, number: int) -> None:
+        self._hands[number] = self._hire()
+
     def _hand_over(self, number: int) -> None:
+        here = self._hands[number].host is None
+        self._skews[number] = _HERE if here else compare_now(lambda: self._clock(number), time.monotonic)
         self._say(number, pickle.dumps(self._shares[number]))
         self._hear(number)
 
+    def _clock(self, number: int) -> float:
+        self._say(number, pickle.dumps(None))
+        return float(self._hear(number))
+
     def _begin(self, number: int, begun_at: float) -> Report:
-        self._say(number, f"{begun_at!r}\n".encode())
+        self._say(number, f"{begun_at + self._skews[number].offset_s!r}\n".encode())
         report: Report = self._hear(number)
         return report
 
     def _each(self, what: Callable[[int], T]) -> list[T]:
         """At once, for each process. The first that breaks ends all."""
-        with ThreadPoolExecutor(len(self._processes)) as pool:
-            futures = [pool.submit(what, number) for number in range(len(self._processes))]
+        with ThreadPoolExecutor(len(self._shares)) as pool:
+            futures = [pool.submit(what, number) for number in range(len(self._shares))]
             try:
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)
                 for future in done:
@@ -106,51 +122,37 @@ class Crew:
         return [future.result() for future in futures]
 
     def _say(self, number: int, what: bytes) -> None:
-        pipe = self._processes[number].stdin
+        stdin = self._hands[number].stdin
         try:
-            if pipe is not None:
-                pipe.write(what)
-                pipe.flush()
-        except BrokenPipeError:
+            stdin.write(what)
+            stdin.flush()
+        except (OSError, ValueError):  # it is gone, or was ended from another thread
             raise self._broken(number) from None
 
     def _hear(self, number: int) -> Any:
-        pipe = self._processes[number].stdout
         try:
-            return pickle.load(pipe) if pipe is not None else None  # noqa: S301 - from our child
-        except (EOFError, pickle.UnpicklingError):
+            return pickle.load(self._hands[number].stdout)  # noqa: S301 - from our own program
+        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
             raise self._broken(number) from None
 
     def _broken(self, number: int) -> LoadBroken:
-        process, errors = self._processes[number], self._errors[number]
-        process.kill()
-        code = process.wait()
-        errors.seek(0)
-        said = errors.read().decode(errors="replace").strip()[-_TAIL:]
+        hand = self._hands[number]
+        code, said = hand.end()
         return LoadBroken(
             f"process {number} of the client ended with {code}",
             expected="what it measured",
-            seen=said or "nothing on stderr",
-            where=f"python -m pdtest.load.worker, pid {process.pid}",
+            seen=said[-_TAIL:] or "nothing on stderr",
+            where=hand.where,
         )
 
     def _kill(self) -> None:
-        for process in self._processes:
-            process.kill()
+        for hand in self._all():
+            hand.kill()
 
     def _end(self) -> None:
         self._kill()
-        for process in self._processes:
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    _close(pipe)
-        for errors in self._errors:
-            errors.close()
+        for hand in self._all():
+            hand.end()
 
-
-def _close(pipe: IO[bytes]) -> None:
-    try:
-        pipe.close()
-    except BrokenPipeError:
-        return  # it had not read everything
+    def _all(self) -> Iterable[Hand]:
+        return tuple(self._hands.values())

@@ -1,7 +1,7 @@
 """A process of the load's client: ``python -m pdtest.load.worker``, started by `pdtest.load.crew`.
 
-It is told its share through stdin, says on stdout that it is ready, is told when to begin, and reports. When
-stdin closes, whoever started it is gone, and so is it.
+It is told its share through stdin, says on stdout that it is ready, is told when to begin, and reports.
+Before its share it may be asked for the time. When stdin closes, whoever started it is gone, and so is it.
 """
 
 from __future__ import annotations
@@ -136,6 +136,14 @@ def _tell(out: BinaryIO, what: object) -> None:
     out.flush()
 
 
+def _told_share(out: BinaryIO) -> Share:
+    while True:
+        share: Share | None = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent
+        if share is not None:
+            return share
+        _tell(out, time.monotonic())
+
+
 def main() -> None:
     """Talks to its parent in pickles: both are the same program."""
     import uvloop
@@ -144,7 +152,7 @@ def main() -> None:
     # What anything prints must not get between the pickles.
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    share: Share = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent
+    share = _told_share(out)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         report = runner.run(Work(share).run(lambda: _tell(out, None), _told_to_begin))
     _tell(out, report)

@@ -13,6 +13,7 @@ from pdtest.compare import conditions, fingerprint
 from pdtest.environment.arrivals import Closed
 from pdtest.environment.workload import Workload
 from pdtest.load.drive import Recorded, drive
+from pdtest.load.hand import Hire
 from pdtest.load.layout import LoadPlan, lay_out
 from pdtest.metrics import measures_of
 from pdtest.metrics.devices import device_measures
@@ -38,7 +39,8 @@ class Bench:
     """What all loads of one environment have in common.
 
     ``directory``: of the results, a folder each. ``read``: the metrics of these engines, now; it blocks.
-    ``build``: versions of what is measured. ``salt`` is part of all prompts' contents.
+    ``build``: versions of what is measured. ``salt`` is part of all prompts' contents. ``hire`` starts a
+    process of the load's client elsewhere.
     """
 
     cluster: Cluster
@@ -49,6 +51,7 @@ class Bench:
     vocab_size: int
     build: Mapping[str, str]
     salt: str
+    hire: Hire | None = None
     #: Sides that had their warm-up.
     warm: set[str] = field(default_factory=set)
 
@@ -63,7 +66,7 @@ class Bench:
         plan = self.plan(workload, label)
         self._warm_up(plan, side, processes)
         before = self.read(side.engines)
-        recorded = drive(replace(plan, warm_up=()), side.ways, processes=processes, timeout_s=self._timeout_s)
+        recorded = self._drive(replace(plan, warm_up=()), side, processes)
         window = self._settled(before, side, recorded)
         monitors = self.watch.monitors(recorded.begun_monotonic_s)
         used = [one for one in monitors if not one.members or set(one.members) & side.engines.keys()]
@@ -88,6 +91,7 @@ class Bench:
             lasted_s=recorded.lasted_s,
             steady_s=recorded.steady_s,
             client=recorded.client,
+            senders=recorded.senders,
             measures=measures,
             monitors=tuple(monitor.name for monitor in monitors),
         )
@@ -126,7 +130,10 @@ class Bench:
         closed = Closed(pattern="closed", concurrency=min(_WARM, count))
         changes = {"arrivals": closed, "requests": count, "duration_s": None, "warm_up": 0}
         warm = LoadPlan(workload=plan.workload.model_copy(update=changes), asks=plan.warm_up)
-        drive(warm, side.ways, processes=processes, timeout_s=self._timeout_s)
+        self._drive(warm, side, processes)
+
+    def _drive(self, plan: LoadPlan, side: Side, processes: int) -> Recorded:
+        return drive(plan, side.ways, processes=processes, timeout_s=self._timeout_s, hire=self.hire)
 
     def _settled(self, before: Reading, side: Side, recorded: Recorded) -> Window:
         """The window from before the load to when the engines have counted all of it."""

@@ -42,11 +42,13 @@ from pdtest.plugin.junit import keep_junit
 from pdtest.plugin.marks import DISRUPTIVE, expect_known_issues, register, spare_attached
 from pdtest.plugin.mutants import Killing, planted
 from pdtest.plugin.options import add_options, refuse_misread_path
-from pdtest.plugin.performance import loads, pdtest_watch
+from pdtest.plugin.performance import loads, pdtest_hire, pdtest_watch
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.report import conclude, prepare
+from pdtest.plugin.routing import changes, errands, joined, lanes, membership, new_changes, router
 from pdtest.plugin.selection import select
 from pdtest.plugin.stash import KILLING, RECORD, RUN, SELECTION
+from pdtest.plugin.topologies import topologies
 from pdtest.plugin.wanted import current_run, environment_of, groups_of
 from pdtest.plugin.workers import Foreman, Worker, is_controller, tell_groups
 from pdtest.report.failure import Failure
@@ -55,6 +57,7 @@ __all__ = [
     "asked",
     "baseline",
     "bounds",
+    "changes",
     "client_load",
     "cluster",
     "colocated",
@@ -64,22 +67,30 @@ __all__ = [
     "endpoints",
     "engines",
     "environment",
+    "errands",
     "gallery",
     "handoff",
     "http",
     "inflict",
+    "joined",
     "judge",
+    "lanes",
     "loads",
+    "membership",
+    "new_changes",
     "oracle",
     "pdtest_record",
+    "pdtest_hire",
     "pdtest_watch",
     "prefill",
     "prompts",
     "proxy",
     "quiet",
     "renewed",
+    "router",
     "rule",
     "store",
+    "topologies",
 ]
 
 

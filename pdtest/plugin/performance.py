@@ -19,6 +19,8 @@ from pdtest.environment.schema import ENGINE_ROLES, Environment
 from pdtest.environment.workload import Workload
 from pdtest.errors import PdtestError
 from pdtest.events.load import LoadMeasured
+from pdtest.load.hand import Hire
+from pdtest.load.hiring import hiring
 from pdtest.oracle.bench import Bench
 from pdtest.oracle.evidence import Reading
 from pdtest.oracle.side import PD, Side, sides_of
@@ -174,6 +176,13 @@ def pdtest_watch(cluster: Cluster) -> Iterator[Telemetry]:
         yield watch
 
 
+@pytest.fixture(scope="session")
+def pdtest_hire(cluster: Cluster) -> Iterator[Hire | None]:
+    """What starts a process of the load's client on another host, if that is where it is sent from."""
+    with hiring(cluster.environment) as hire:
+        yield hire
+
+
 @pytest.fixture
 def loads(request: pytest.FixtureRequest, pdtest_record: TestRecord, contract: Contract) -> Iterator[Loads]:
     """Puts the environment's workloads on it, looks at devices and engines meanwhile, keeps the results.
@@ -193,6 +202,7 @@ def loads(request: pytest.FixtureRequest, pdtest_record: TestRecord, contract: C
             f"{environment.name} has no proxy, and a load's client cannot lead {contract.name} itself"
         )
     run = current_run(request.config)
+    hire = request.getfixturevalue("pdtest_hire")
     bench = Bench(
         cluster=cluster,
         run=run.id,
@@ -202,6 +212,7 @@ def loads(request: pytest.FixtureRequest, pdtest_record: TestRecord, contract: C
         vocab_size=vocab_size_of(environment),
         build=asyncio.run(_versions(cluster)),
         salt=f"{run.seed}:{run.id}",
+        hire=hire,
     )
     used = Loads(
         environment=environment,

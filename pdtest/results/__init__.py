@@ -5,6 +5,7 @@ from pdtest.results.exchange import Exchange, Piece
 from pdtest.results.measure import Better, Measure
 from pdtest.results.monitor import Monitor, Reading
 from pdtest.results.result import Result, read_exchanges, read_monitor, read_results, write_result
+from pdtest.results.sender import Sender
 
 __all__ = [
     "Better",
@@ -15,6 +16,7 @@ __all__ = [
     "Piece",
     "Reading",
     "Result",
+    "Sender",
     "read_exchanges",
     "read_monitor",
     "read_results",

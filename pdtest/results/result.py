@@ -16,6 +16,7 @@ from pdtest.results.exchange import Exchange
 from pdtest.results.frozen import Frozen
 from pdtest.results.measure import Measure
 from pdtest.results.monitor import Monitor
+from pdtest.results.sender import Sender
 
 FILE: Final = "result.json"
 EXCHANGES: Final = "requests.jsonl"
@@ -27,8 +28,9 @@ class Result(Frozen):
     ``target``: which side of a comparison it is, ``pd`` or ``single``. ``label``: its folder, unique in
     its environment and run. ``repeat`` numbers the runs of one load. ``begun_unix_s`` is when the
     load's clock was 0, ``begun_monotonic_s`` the same of the host's CLOCK_MONOTONIC. ``steady_s``: the
-    window in which the wanted load was on, load's clock; None where there was none. ``monitors``:
-    names; ``monitor-<name>.json`` has the readings. ``conditions``: what the fingerprint is the digest of.
+    window in which the wanted load was on, load's clock; None where there was none. ``senders``: the
+    client's processes that were on other hosts; none: all were on this machine. ``monitors``: names;
+    ``monitor-<name>.json`` has the readings. ``conditions``: what the fingerprint is the digest of.
     ``build``: versions of the programs that were measured, which are no part of it.
     """
 
@@ -45,6 +47,7 @@ class Result(Frozen):
     lasted_s: float
     steady_s: tuple[float, float] | None
     client: ClientHealth
+    senders: tuple[Sender, ...] = ()
     measures: tuple[Measure, ...]
     monitors: tuple[str, ...] = ()
     conditions: dict[str, Any] = Field(default_factory=dict)
