@@ -80,6 +80,18 @@ class Senders(Strict):
     )
 
 
+class Topology(Strict):
+    """Members that serve together: one of several ways to use the same hardware."""
+
+    members: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = Field(
+        description="engines, and the proxy before them; without one the client goes to them itself"
+    )
+    claims: Limits = Field(
+        default_factory=dict,
+        description="what it must reach against the first topology: its measure over that one's, by name",
+    )
+
+
 class Performance(Strict):
     """Settings of suites/performance."""
 
@@ -130,4 +142,16 @@ class Performance(Strict):
     )
     device_hour_cost: float | None = Field(
         default=None, gt=0, description="price of a device for an hour, for cost_per_million_tokens"
+    )
+    engine_devices: int | None = Field(
+        default=None, gt=0, description="devices of each engine whose member names none; default: not known"
+    )
+    topologies: dict[str, Topology] = Field(
+        default_factory=dict,
+        description="deployments of the same hardware, by name; they take turns, and the first is the old one",
+    )
+    topologies_workload: str | None = Field(
+        default=None,
+        description="which of `workloads` is put on them; default: users_per_engine for each, 200 tokens in "
+        "and 500 out, less where max_model_len is",
     )

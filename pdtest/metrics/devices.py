@@ -15,13 +15,13 @@ def device_measures(
 ) -> Iterator[Measure]:
     """``devices``, ``output_tokens_per_s_per_device`` and ``cost_per_million_tokens``.
 
-    ``devices``: those of all members that served. ``hour_cost``: of one, in any currency.
+    ``devices``: of all engines that served; 0: that is not known. ``hour_cost``: of one, in any currency.
     """
     yield Measure(
         name="devices",
         value=float(devices) if devices else None,
         unit="devices",
-        why=None if devices else "the members of this environment name no devices",
+        why=None if devices else "members name no devices, nor does performance.engine_devices",
     )
     share = output_tokens_per_s / devices if output_tokens_per_s is not None and devices else None
     yield Measure(

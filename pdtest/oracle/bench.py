@@ -11,6 +11,7 @@ from typing import Any, Final
 from pdtest.cluster.cluster import Cluster
 from pdtest.compare import conditions, fingerprint
 from pdtest.environment.arrivals import Closed
+from pdtest.environment.schema import Role
 from pdtest.environment.workload import Workload
 from pdtest.load.drive import Recorded, drive
 from pdtest.load.hand import Hire
@@ -21,6 +22,7 @@ from pdtest.metrics.phases import phase_measures
 from pdtest.metrics.transfer import transfer_measures
 from pdtest.metrics.vllm_bench import as_vllm_bench
 from pdtest.oracle.evidence import Reading, Window
+from pdtest.oracle.hardware import hardware_of
 from pdtest.oracle.side import Side
 from pdtest.results import Exchange, Measure, Monitor, Result, write_result
 from pdtest.telemetry.energy import energy_by_request, energy_measures
@@ -157,6 +159,8 @@ class Bench:
         )
 
     def _of_servers(self, recorded: Recorded, window: Window, side: Side) -> Iterator[Measure]:
+        if side.routed:
+            return
         answered = [one for one in recorded.exchanges if one.ok]
         yield from phase_measures(answered, window, side.contract)
         if side.contract is not None:
@@ -165,15 +169,14 @@ class Bench:
 
     def _of_devices(self, recorded: Recorded, used: Sequence[Monitor], side: Side) -> Iterator[Measure]:
         environment = self.cluster.environment
-        members = (environment.members[name] for name in side.engines)
-        devices = {(member.host, device) for member in members for device in member.devices}
         answered = sum(one.tokens for one in recorded.exchanges if one.ok)
         yield from device_measures(
             answered / recorded.lasted_s if recorded.lasted_s else None,
-            devices=len(devices),
+            devices=hardware_of(environment, side.engines).devices,
             hour_cost=environment.performance.device_hour_cost,
         )
-        phases = {name: role.value for name, role in side.engines.items()} if side.apart else {}
+        apart = {name: role.value for name, role in side.engines.items() if role is not Role.HYBRID}
+        phases = apart if side.apart else {}
         yield from energy_measures(used, recorded.exchanges, (0.0, recorded.lasted_s), phases)
 
     def _write(self, result: Result, exchanges: Sequence[Exchange], monitors: tuple[Monitor, ...]) -> None:

@@ -22,13 +22,15 @@ class Side:
     """Where a load goes, and who serves it.
 
     ``name`` is `Result.target`. ``engines`` by name with their roles; ``contract``: what they speak, None
-    where each does all by itself.
+    where each does all by itself. ``routed``: a router decides which requests are handed over, so counters
+    cannot be held against what all of them should have moved.
     """
 
     name: str
     ways: tuple[Way, ...]
     engines: Mapping[str, Role]
     contract: Contract | None
+    routed: bool = False
 
     @property
     def members(self) -> frozenset[str]:
@@ -40,26 +42,65 @@ class Side:
         """Whether prefill and decode are."""
         return self.contract is not None
 
+    @property
+    def moves(self) -> bool:
+        """Whether every request is handed over, so that counters can prove that KV moved for each."""
+        return self.apart and not self.routed
+
 
 def sides_of(cluster: Cluster, contract: Contract, *, resting: bool = False) -> dict[str, Side]:
     """Those of a running environment, by name: `PD`, and `SINGLE` where it has a colocated member.
 
-    Members that do not run are left out, unless sides take turns and they may be ``resting``.
+    Members that do not run are left out, unless sides take turns and they may be ``resting``. Those on
+    standby are no part of it until they run.
     """
-    proxies = [member for member in cluster.with_role(Role.PROXY) if member.alive or resting]
-    prefills, decodes = cluster.with_role(Role.PREFILL), cluster.with_role(Role.DECODE)
+    wanted = {member.name for member in cluster.wanted}
+
+    def there(role: Role) -> list[RunningMember]:
+        return [one for one in cluster.with_role(role) if one.alive or (resting and one.name in wanted)]
+
+    proxies = there(Role.PROXY)
+    prefills, decodes, hybrids = (
+        [one for one in cluster.with_role(role) if one.alive or one.name in wanted]
+        for role in (Role.PREFILL, Role.DECODE, Role.HYBRID)
+    )
     found = {}
     if proxies:
-        ways = tuple(Way(answers=target_of(cluster, member)) for member in proxies)
-        found[PD] = _apart(PD, ways, [*prefills, *decodes], contract)
+        found[PD] = behind(cluster, contract, proxies, [*prefills, *decodes, *hybrids])
     elif can_lead(contract):
         found[PD] = led(cluster, contract, prefills, decodes)
-    alone = [member for member in cluster.with_role(Role.COLOCATED) if member.alive or resting]
+    alone = there(Role.COLOCATED)
     if alone:
-        ways = tuple(Way(answers=target_of(cluster, member)) for member in alone)
-        engines = {member.name: member.role for member in alone}
-        found[SINGLE] = Side(name=SINGLE, ways=ways, engines=engines, contract=None)
+        found[SINGLE] = spread(cluster, alone)
     return found
+
+
+def behind(
+    cluster: Cluster,
+    contract: Contract,
+    proxies: Sequence[RunningMember],
+    engines: Sequence[RunningMember],
+    *,
+    name: str = PD,
+) -> Side:
+    """A side whose requests go to proxies, which lead them through the engines."""
+    return Side(
+        name=name,
+        ways=tuple(Way(answers=target_of(cluster, member)) for member in proxies),
+        engines={one.name: one.role for one in engines},
+        contract=contract,
+        routed=cluster.environment.routing.phase is not None,
+    )
+
+
+def spread(cluster: Cluster, engines: Sequence[RunningMember], *, name: str = SINGLE) -> Side:
+    """A side whose client goes to the engines in turn, each of which does all by itself."""
+    return Side(
+        name=name,
+        ways=tuple(Way(answers=target_of(cluster, member)) for member in engines),
+        engines={one.name: one.role for one in engines},
+        contract=None,
+    )
 
 
 def can_lead(contract: Contract) -> bool:
@@ -83,7 +124,8 @@ def led(
         Way(answers=target_of(cluster, decode), prefill=target_of(cluster, prefill), contract=contract)
         for prefill, decode in pairs
     )
-    return _apart(name, ways, [*prefills, *decodes], contract)
+    engines = {one.name: one.role for one in [*prefills, *decodes]}
+    return Side(name=name, ways=ways, engines=engines, contract=contract)
 
 
 def target_of(cluster: Cluster, member: RunningMember) -> Target:
@@ -96,7 +138,3 @@ def target_of(cluster: Cluster, member: RunningMember) -> Target:
         headers=headers,
         ports=member.ports,
     )
-
-
-def _apart(name: str, ways: tuple[Way, ...], engines: Sequence[RunningMember], contract: Contract) -> Side:
-    return Side(name=name, ways=ways, engines={one.name: one.role for one in engines}, contract=contract)

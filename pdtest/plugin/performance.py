@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -47,7 +47,8 @@ class UnknownWorkload(PdtestError):
 class Loads:
     """The `loads` fixture: puts workloads on a running environment. All of it blocks.
 
-    ``sides`` by name: `PD`, and `SINGLE` where a colocated instance runs beside it.
+    ``sides`` by name: `PD`, and `SINGLE` where a colocated instance runs beside it. ``take_turns``: only
+    one of them runs at a time; ``ready`` hears of the one that does, before a load.
     """
 
     environment: Environment
@@ -56,7 +57,9 @@ class Loads:
     sides: Mapping[str, Side]
     bench: Bench = field(repr=False)
     _request: pytest.FixtureRequest = field(repr=False)
-    _known: dict[tuple[str, str], tuple[Result, ...]] = field(repr=False)
+    _known: dict[tuple[str, str, str], tuple[Result, ...]] = field(repr=False)
+    take_turns: bool = False
+    ready: Callable[[Side], None] = field(default=lambda _: None, repr=False)
 
     @property
     def settings(self) -> Performance:
@@ -66,15 +69,19 @@ class Loads:
     @property
     def workload(self) -> Workload:
         """The one that ``performance.workload`` names. Raises UnknownWorkload."""
+        return self.called(self.settings.workload, "performance.workload")
+
+    def called(self, name: str, where: str) -> Workload:
+        """The workload that the setting ``where`` names. Raises UnknownWorkload."""
         known = self.environment.workloads
-        if self.settings.workload not in known:
+        if name not in known:
             raise UnknownWorkload(
-                f"environment '{self.environment.name}' has no workload '{self.settings.workload}'",
+                f"environment '{self.environment.name}' has no workload '{name}'",
                 expected=f"one of {', '.join(known) or 'none'}",
-                where="performance.workload",
+                where=where,
                 next_step="add it under workloads:",
             )
-        return known[self.settings.workload]
+        return known[name]
 
     def put(self, name: str, workload: Workload, side: Side, *, repeat: int = 0) -> Result:
         """Put a workload on a side, and tell everybody what came of it."""
@@ -84,8 +91,8 @@ class Loads:
         return result
 
     def make_room(self, side: Side) -> None:
-        """Where sides share devices, stop the other one and start this one."""
-        if not self.settings.take_turns:
+        """Where sides share devices, stop the others and start this one."""
+        if not self.take_turns:
             return
         running = {name for name, member in self.cluster.members.items() if member.alive}
         in_the_way = {name for one in self.sides.values() for name in one.members} & running - side.members
@@ -97,6 +104,7 @@ class Loads:
             headline = f"starting {side.name} of {self.environment.name}"
             with start_up(self._request.config, self.cluster, headline) as watch:
                 self.cluster.start(missing, watch=watch)
+        self.ready(side)
 
     def exchanges(self, result: Result) -> Sequence[Exchange]:
         """What the client saw of a load."""
@@ -107,20 +115,27 @@ class Loads:
         return self.side_by_side(PD)[PD]
 
     def side_by_side(self, *names: str) -> dict[str, tuple[Result, ...]]:
-        """The same of several sides, ABBA: what drifts while they run does not favour one of them."""
-        key = self.environment.name
-        missing = [name for name in names if (key, name) not in self._known]
+        """The same of several sides: see `in_turn`."""
+        return self.in_turn(self.settings.workload, self.workload, names)
+
+    def in_turn(self, load: str, workload: Workload, names: Sequence[str]) -> dict[str, tuple[Result, ...]]:
+        """`performance.runs` runs on each side, ABBA: what drifts meanwhile does not favour one of them.
+
+        What was measured for another test is not measured again.
+        """
+        key = self.environment.name, load
+        missing = [name for name in names if (*key, name) not in self._known]
         found: dict[str, list[Result]] = {name: [] for name in missing}
         for repeat in range(self.settings.runs if missing else 0):
             for name in missing if repeat % 2 == 0 else reversed(missing):
-                found[name] += self._until_valid(self.sides[name], repeat)
-        self._known.update({(key, name): tuple(results) for name, results in found.items()})
-        return {name: self._known[key, name] for name in names}
+                found[name] += self._until_valid(load, workload, self.sides[name], repeat)
+        self._known.update({(*key, name): tuple(results) for name, results in found.items()})
+        return {name: self._known[*key, name] for name in names}
 
-    def _until_valid(self, side: Side, repeat: int) -> Iterator[Result]:
+    def _until_valid(self, load: str, workload: Workload, side: Side, repeat: int) -> Iterator[Result]:
         """One run of the workload, and again where it was bound by its client."""
         for _ in range(1 + self.settings.again):
-            result = self.put(self.settings.workload, self.workload, side, repeat=repeat)
+            result = self.put(load, workload, side, repeat=repeat)
             yield result
             if result.client.valid:
                 return
@@ -222,6 +237,7 @@ def loads(request: pytest.FixtureRequest, pdtest_record: TestRecord, contract: C
         bench=bench,
         _request=request,
         _known=request.config.stash.setdefault(MEASURED, {}),
+        take_turns=environment.performance.take_turns,
     )
     try:
         yield used

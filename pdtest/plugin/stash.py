@@ -20,8 +20,8 @@ SELECTION: pytest.StashKey[Selection] = pytest.StashKey()
 RUN: pytest.StashKey[Run] = pytest.StashKey()
 #: On config: what was measured of a client's load, by environment.
 LOADS: pytest.StashKey[dict[str, ClientLoad]] = pytest.StashKey()
-#: On config: runs of environments' workloads, by environment and side.
-MEASURED: pytest.StashKey[dict[tuple[str, str], tuple[Result, ...]]] = pytest.StashKey()
+#: On config: runs of environments' workloads, by environment, workload and side.
+MEASURED: pytest.StashKey[dict[tuple[str, str, str], tuple[Result, ...]]] = pytest.StashKey()
 #: On config: planted bugs and what became of them; None without --mutants.
 KILLING: pytest.StashKey[Killing | None] = pytest.StashKey()
 #: On item: what the test did.
