@@ -1,5 +1,6 @@
 """A process that has a cluster, so that it outlives who asked for it, and several may use it."""
 
+from pdtest.keeper.audience import follow
 from pdtest.keeper.joining import Joined, join
 from pdtest.keeper.kept import KeeperGone, KeptCluster
 from pdtest.keeper.standing import FOLDER, KeeperFailed, Standing, find, standing_clusters
@@ -14,6 +15,7 @@ __all__ = [
     "KeptCluster",
     "Standing",
     "find",
+    "follow",
     "join",
     "standing_clusters",
 ]

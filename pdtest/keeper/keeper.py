@@ -27,6 +27,7 @@ from pdtest.environment.schema import Environment
 from pdtest.errors import PdtestError
 from pdtest.events import MemberDied
 from pdtest.events.record import Event
+from pdtest.keeper.audience import Audience
 from pdtest.keeper.broadcast import Broadcast
 from pdtest.keeper.messages import Answer, Ask, Busy, News, Progress
 from pdtest.keeper.socket import Door
@@ -62,6 +63,7 @@ class Keeper:
         self._journal = Broadcast(directory / "events.jsonl")
         self._cluster: Cluster | None = None
         self._turns = Turns(directory.name)
+        self._audience = Audience()
 
     @property
     def begun(self) -> bool:
@@ -84,6 +86,9 @@ class Keeper:
                     asked: Ask = connection.recv()
                     if asked.call == "listen":
                         self._tell(connection)
+                        return
+                    if asked.call == "follow":
+                        self._audience.entertain(connection)
                         return
                     connection.send(self._answer(asked, connection))
             except (EOFError, OSError):
@@ -143,6 +148,15 @@ class Keeper:
             raise Crashed("this keeper was not told what to keep", next_step="begin")
         return self._cluster
 
+    def _watch(self, connection: Connection) -> Callable[[Snapshot], None]:
+        """Sends progress. When who asked is gone, the start ends: nobody waits for it."""
+
+        def watch(snapshot: Snapshot) -> None:
+            self._audience.tell(snapshot)
+            connection.send(Progress(snapshot=snapshot))
+
+        return watch
+
     # The calls.
 
     def _begin(self, _: Connection, environment: Environment) -> None:
@@ -176,19 +190,19 @@ class Keeper:
         }
 
     def _start(self, connection: Connection, names: Collection[str] | None, within_s: float) -> None:
-        self._kept.start(names, watch=_watch(connection), within_s=within_s)
+        self._kept.start(names, watch=self._watch(connection), within_s=within_s)
 
     def _stop(self, _: Connection, names: Collection[str] | None) -> None:
         self._kept.stop(names)
 
     def _restart(self, connection: Connection, name: str) -> None:
-        self._kept.restart(name, watch=_watch(connection))
+        self._kept.restart(name, watch=self._watch(connection))
 
     def _renew(self, connection: Connection, environment: Environment, within_s: float) -> tuple[str, ...]:
-        return self._kept.renew(environment, watch=_watch(connection), within_s=within_s)
+        return self._kept.renew(environment, watch=self._watch(connection), within_s=within_s)
 
     def _expose(self, connection: Connection) -> None:
-        self._kept.expose(watch=_watch(connection))
+        self._kept.expose(watch=self._watch(connection))
 
     def _condition(self, _: Connection, number: int, condition: Condition) -> None:
         self._kept.condition(self._kept.links[number], condition)
@@ -219,15 +233,6 @@ class Keeper:
         if self._cluster is not None:
             self._cluster.stop()
         self.over.set()
-
-
-def _watch(connection: Connection) -> Callable[[Snapshot], None]:
-    """Sends progress. When who asked is gone, the start ends: nobody waits for it."""
-
-    def watch(snapshot: Snapshot) -> None:
-        connection.send(Progress(snapshot=snapshot))
-
-    return watch
 
 
 def main() -> int:

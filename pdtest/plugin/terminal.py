@@ -37,11 +37,12 @@ def released(config: pytest.Config) -> Iterator[Console | None]:
         yield Console(file=sys.stdout, highlight=False, color_system="auto" if reporter.hasmarkup else None)
 
 
-def show(config: pytest.Config, headline: str, lines: Iterable[str]) -> None:
-    """Say something in the middle of a run, unless --quiet."""
+def show(config: pytest.Config, headline: str | None, lines: Iterable[str]) -> None:
+    """Say something in the middle of a run, unless --quiet. ``headline`` None: it goes on from before."""
     with released(config) as console:
         if console is not None:
-            console.print(headline, style="bold")
+            if headline is not None:
+                console.print(headline, style="bold")
             for line in lines:
                 console.print(line, markup=False, soft_wrap=True)
 

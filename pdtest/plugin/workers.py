@@ -22,9 +22,11 @@ import pytest
 from pdtest.events import Journal, read
 from pdtest.events.fault import Recovered
 from pdtest.events.record import Event
-from pdtest.keeper import Standing
+from pdtest.keeper import FOLDER, Standing
 from pdtest.plugin import outcomes
-from pdtest.plugin.directories import directory_of, new_id
+from pdtest.plugin.directories import directory_of, home, new_id
+from pdtest.plugin.onlooker import Onlooker
+from pdtest.plugin.stash import SELECTION
 
 _INPUT: Final = "pdtest"
 #: How xdist hands tests out where nobody said how.
@@ -101,6 +103,19 @@ class Foreman:
         from pdtest.plugin.schedule import ByEnvironment
 
         return ByEnvironment(config, log, lambda: read_groups(self.directory))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """While workers work, show what they start."""
+        with Onlooker(self._config, self._places()):
+            return (yield)
+
+    def _places(self) -> list[Path]:
+        """Where keepers of the environments' clusters may be: the run's own, and those that stand."""
+        homes = [self.directory]
+        if not self._config.getoption("fresh"):
+            homes.append(home(self._config) / FOLDER)
+        return [folder / name for folder in homes for name in self._config.stash[SELECTION].names]
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self) -> Generator[None, None, None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +27,32 @@ _WIDEST = 100
 _REMINDER_S = 60.0
 
 
+class Changes:
+    """What each snapshot of a start tells that the one before did not."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, tuple[MemberState, str]] = {}
+        self._waited_for: tuple[object, ...] = ()
+
+    def lines(self, snapshot: Snapshot) -> Iterator[str]:
+        """None, mostly: snapshots come ten times a second."""
+        if snapshot.waiting is not None:
+            yield from self._wait(snapshot.waiting, snapshot.elapsed_s)
+            return
+        for member in snapshot.members:
+            now = (member.state, member.doing)
+            if self._shown.get(member.name) != now:
+                self._shown[member.name] = now
+                yield f"[{snapshot.elapsed_s:5.1f}s] {member.name}: {_in_words(member)}"
+
+    def _wait(self, wait: Wait, elapsed_s: float) -> Iterator[str]:
+        """Who it is for, and again every minute: who looks at a log in CI sees that it goes on."""
+        now = (wait.device, wait.holder.get("owner"), wait.holder.get("pid"), elapsed_s // _REMINDER_S)
+        if now != self._waited_for:
+            self._waited_for = now
+            yield f"[{elapsed_s:5.1f}s] {_awaited(wait)}"
+
+
 class Progress:
     """Give it to `Cluster.start` as ``watch``, inside its context.
 
@@ -35,8 +62,7 @@ class Progress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
-        self._shown: dict[str, tuple[MemberState, str]] = {}
-        self._waited_for: tuple[object, ...] = ()
+        self._changes = Changes()
         self._last: Snapshot | None = None
 
     def __enter__(self) -> Self:
@@ -52,10 +78,9 @@ class Progress:
             width = min(self._console.width, _WIDEST)
             told = _table(snapshot, width) if snapshot.waiting is None else Text(_awaited(snapshot.waiting))
             self._live.update(told, refresh=True)
-        elif snapshot.waiting is not None:
-            self._print_wait(snapshot.waiting, snapshot.elapsed_s)
         else:
-            self._print_changes(snapshot)
+            for line in self._changes.lines(snapshot):
+                self._print(line)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -64,25 +89,16 @@ class Progress:
         self._live.stop()
         last = self._last
         if kind is None and last is not None and last.members and last.ready:
-            noun = "member" if len(last.members) == 1 else "members"
-            self._print(f"{len(last.members)} {noun} ready in {last.elapsed_s:.1f} s")
-
-    def _print_changes(self, snapshot: Snapshot) -> None:
-        for member in snapshot.members:
-            now = (member.state, member.doing)
-            if self._shown.get(member.name) != now:
-                self._shown[member.name] = now
-                self._print(f"[{snapshot.elapsed_s:5.1f}s] {member.name}: {_in_words(member)}")
-
-    def _print_wait(self, wait: Wait, elapsed_s: float) -> None:
-        """Who it is for, and again every minute: who looks at a log in CI sees that it goes on."""
-        now = (wait.device, wait.holder.get("owner"), wait.holder.get("pid"), elapsed_s // _REMINDER_S)
-        if now != self._waited_for:
-            self._waited_for = now
-            self._print(f"[{elapsed_s:5.1f}s] {_awaited(wait)}")
+            self._print(all_ready(last))
 
     def _print(self, line: str) -> None:
         self._console.print(Text(line), soft_wrap=True)
+
+
+def all_ready(snapshot: Snapshot) -> str:
+    """The line that sums up."""
+    noun = "member" if len(snapshot.members) == 1 else "members"
+    return f"{len(snapshot.members)} {noun} ready in {snapshot.elapsed_s:.1f} s"
 
 
 def _awaited(wait: Wait) -> str:

@@ -45,6 +45,9 @@ def test_workers_share_one_cluster(project: Project) -> None:
     result.assert_outcomes(passed=7)
     starts = [event["member"] for event in project.events() if event["kind"] == "MemberStarting"]
     assert sorted(starts) == ["colocated", "decode", "prefill"]
+    result.stdout.re_match_lines(
+        [r"starting doubles$", r"\[ +\d+\.\ds\] decode: ready", r"3 members ready in \d.*s"]
+    )
     workers = set(re.findall(r"\[(gw\d)\].*PASSED test_it.py::test_(?:one|two|who)", str(result.stdout)))
     assert len(workers) == 1, "tests of one environment that count go to one worker"
 
