@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.recovery, pytest.mark.disruptive]
 
 #: How long something hangs. What reads from a prefill that hangs must give up by itself, which takes longer.
 _HOLD_S = 0.3
-_LONG_HOLD_S = 1.3
+_LONG_HOLD_S = 2.3
 
 
 async def test_scenario(  # noqa: PLR0913, PLR0917 - fixtures are asked for by name

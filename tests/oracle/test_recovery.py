@@ -28,7 +28,7 @@ from pdtest.environment.schema import Outcome, Phases, Thresholds
 from pdtest.events import Recovered
 from pdtest.events.record import Event
 from pdtest.faults import Fault, Seen, Terminate
-from pdtest.faults.phase import Reached
+from pdtest.faults.phase import Missed, Reached
 from pdtest.oracle.handoffs import Handoffs
 from pdtest.oracle.oracle import Oracle
 from pdtest.oracle.parity import Tolerance
@@ -245,3 +245,21 @@ async def test_an_aim_that_missed_is_followed_by_one_at_a_service_that_answers(
     )
     assert len(struck_at) == 2
     assert strike.handoff.answer is not None
+
+
+@pytest.mark.parametrize("aiming_s", [0.0, 0.3])
+async def test_a_phase_is_aimed_at_a_number_of_times_and_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, aiming_s: float
+) -> None:
+    monkeypatch.setattr("pdtest.oracle.recovery._AIMING_S", aiming_s)
+    times: list[float] = []
+
+    async def attempt() -> None:
+        times.append(time.perf_counter())
+        await asyncio.sleep(0.01)
+        raise Missed("too late")
+
+    began = time.perf_counter()
+    with pytest.raises(Missed):
+        await _aimed(attempt)
+    assert len(times) == 6 if not aiming_s else times[-1] - began >= aiming_s
