@@ -23,6 +23,7 @@ from pdtest.events.member import (
 )
 from pdtest.events.quiet import QuietSought
 from pdtest.events.record import Event, UnknownEvent, from_json
+from pdtest.events.scaling import Scaled
 from pdtest.events.session import RunBegan, RunEnded, TestEnded
 from pdtest.events.verdict import VerdictReached
 from pdtest.events.xray import XrayTaken
@@ -53,6 +54,7 @@ __all__ = [
     "RequestSent",
     "RunBegan",
     "RunEnded",
+    "Scaled",
     "TestEnded",
     "UnknownEvent",
     "VerdictReached",

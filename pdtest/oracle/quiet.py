@@ -8,16 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pdtest.client.endpoint import Endpoint
-from pdtest.client.errors import RequestFailed
-from pdtest.client.metrics import Metrics
+from pdtest.client.rest import KV_USAGE, look_at
 from pdtest.events.quiet import QuietSought
 from pdtest.events.record import Event
 from pdtest.oracle.verdict import Finding, Ruling
-
-#: As vLLM 0.32 has them (v1/metrics/loggers.py). `kv_cache_usage_perc` is a share, 0 to 1, all the same.
-_KV_USAGE = "vllm:kv_cache_usage_perc"
-_RUNNING = "vllm:num_requests_running"
-_WAITING = "vllm:num_requests_waiting"
 
 _POLL_S = 0.1
 
@@ -55,8 +49,8 @@ async def seek_quiet(
     """
     deadline = time.monotonic() + within_s
     while True:
-        metrics = await asyncio.gather(*map(_metrics, engines.values()))
-        looks = tuple(_look(name, seen, within_s, test) for name, seen in zip(engines, metrics, strict=True))
+        looked = (look_at(name, engine, within_s=within_s, test=test) for name, engine in engines.items())
+        looks = tuple(await asyncio.gather(*looked))
         if time.monotonic() > deadline or all(look.quiet for look in looks):
             break
         await asyncio.sleep(_POLL_S)
@@ -66,29 +60,9 @@ async def seek_quiet(
     return Quiet(looks=looks)
 
 
-async def _metrics(endpoint: Endpoint) -> Metrics | None:
-    try:
-        return await endpoint.metrics(_KV_USAGE, _RUNNING, _WAITING)
-    except RequestFailed:
-        return None
-
-
-def _look(member: str, metrics: Metrics | None, within_s: float, test: str) -> QuietSought:
-    return QuietSought(
-        member=member,
-        test=test,
-        answers=metrics is not None,
-        # A gauge of the busiest data-parallel rank; requests of all ranks.
-        kv_usage=metrics.gauge(_KV_USAGE) if metrics else None,
-        running=metrics.total(_RUNNING) if metrics else None,
-        waiting=metrics.total(_WAITING) if metrics else None,
-        within_s=within_s,
-    )
-
-
 def _finding(look: QuietSought) -> Finding:
     if look.answers and look.kv_usage is None:
-        ruling, text = Ruling.INCONCLUSIVE, f"does not export {_KV_USAGE}"
+        ruling, text = Ruling.INCONCLUSIVE, f"does not export {KV_USAGE}"
     elif look.quiet:
         ruling, text = Ruling.PASS, "is idle"
     else:

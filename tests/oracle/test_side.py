@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from pdtest.cluster.cluster import Cluster
+from pdtest.environment.routing import ByPhase, Routing
 from pdtest.environment.schema import Role
 from pdtest.oracle.side import PD, SINGLE, led, sides_of
 from pdtest.wire.registry import contract_for
@@ -20,6 +21,7 @@ class Member:
     role: Role
     alive: bool = True
     api_key: str | None = None
+    standby: bool = False
     ports: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -27,11 +29,12 @@ class Member:
         return f"http://127.0.0.1/{self.name}"
 
 
-def cluster(*members: Member) -> Cluster:
+def cluster(*members: Member, phase: ByPhase | None = None) -> Cluster:
     model = SimpleNamespace(name="tiny")
     made: Any = SimpleNamespace(
-        environment=SimpleNamespace(model=model),
+        environment=SimpleNamespace(model=model, routing=Routing(phase=phase)),
         with_role=lambda role: tuple(member for member in members if member.role is role),
+        wanted=tuple(member for member in members if not member.standby),
     )
     return cast("Cluster", made)
 
@@ -73,6 +76,29 @@ def test_a_colocated_instance_that_is_gone_is_no_side() -> None:
     resting = sides_of(cluster(P1, D1, PROXY, gone), NIXL, resting=True)
     assert resting[SINGLE].members == {"alone"}
     assert resting[PD].members == {"p1", "d1", "proxy"}
+
+
+def test_members_on_standby_are_no_part_of_a_side_until_they_run() -> None:
+    resting = Member("d4", Role.DECODE, alive=False, standby=True)
+    other = Member("alone-2", Role.COLOCATED, alive=False, standby=True)
+    running = Member("d5", Role.DECODE, standby=True)
+
+    sides = sides_of(cluster(P1, D1, PROXY, ALONE, resting, other, running), NIXL, resting=True)
+
+    assert set(sides[PD].engines) == {"p1", "d1", "d5"}
+    assert set(sides[SINGLE].engines) == {"alone"}
+
+
+def test_where_a_router_decides_not_every_request_moves() -> None:
+    hybrid = Member("h", Role.HYBRID)
+
+    routed = sides_of(cluster(P1, D1, hybrid, PROXY, phase=ByPhase()), NIXL)[PD]
+    plain = sides_of(cluster(P1, D1, hybrid, PROXY), NIXL)[PD]
+
+    assert routed.engines == {"p1": Role.PREFILL, "d1": Role.DECODE, "h": Role.HYBRID}
+    assert routed.apart
+    assert not routed.moves
+    assert plain.moves
 
 
 def test_engines_take_turns_with_one_another() -> None:
