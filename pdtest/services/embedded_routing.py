@@ -14,6 +14,8 @@ def routing_flags(routing: Routing) -> dict[str, Any]:
         flags["prefill-policy"] = routing.prefill.value
     if routing.decode is not None:
         flags["decode-policy"] = routing.decode.value
+    if routing.session is not None:
+        flags |= {"session-header": routing.session.header, "session-idle": routing.session.idle_s}
     return flags
 
 

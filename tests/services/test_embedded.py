@@ -8,6 +8,7 @@ import pytest
 from pdtest.embedded.proxy.policies.registry import POLICIES
 from pdtest.embedded.proxy.routing.settings import RoutingSettings
 from pdtest.embedded.proxy.settings import Settings
+from pdtest.environment.routing import Spread
 from pdtest.environment.schema import Member, Role
 from pdtest.services.embedded_engine import EmbeddedEngineService
 from pdtest.services.embedded_proxy import EmbeddedProxyService
@@ -118,6 +119,7 @@ def test_a_proxy_is_told_its_hybrids(place: Place) -> None:
         ),
         ({"prefill": "kv_length"}, "--prefill-policy kv_length"),
         ({"decode": "least_loaded"}, "--decode-policy least_loaded"),
+        ({"session": {"header": "x-user", "idle_s": 1.5}}, "--session-header x-user --session-idle 1.5"),
     ],
 )
 def test_what_routing_says_is_what_the_proxy_is_told(
@@ -131,6 +133,10 @@ def test_what_routing_says_is_what_the_proxy_is_told(
     for flag in rendered.split()[::2]:
         with pytest.raises(RenderError, match="what routing says"):
             proxy_argv(place, ["nixl"], routing=routing, args={flag.removeprefix("--"): "x"})
+
+
+def test_the_proxy_has_every_policy_that_an_environment_may_name() -> None:
+    assert set(POLICIES) == {spread.value for spread in Spread}
 
 
 def test_of_a_composition_it_is_told_the_one_that_leads(place: Place) -> None:

@@ -14,6 +14,7 @@ from pdtest.embedded.proxy.administration import Administration
 from pdtest.embedded.proxy.errors import Failure
 from pdtest.embedded.proxy.proxy import Proxy
 from pdtest.embedded.proxy.relay import Relay
+from pdtest.embedded.proxy.request import SESSION_HEADER
 
 RELAYED = ("/v1/completions", "/v1/chat/completions")
 
@@ -25,6 +26,7 @@ def application(proxy: Proxy) -> Starlette:
         tell=proxy.requests.tell,
         most_bytes=proxy.settings.most_bytes,
         key=proxy.settings.key,
+        session_header=proxy.settings.routing.session_header or SESSION_HEADER,
     )
     about = Administration(proxy)
     return Starlette(

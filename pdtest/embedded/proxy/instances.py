@@ -56,11 +56,16 @@ class Instance:
 
 
 class Pool:
-    """All instances. ``on_out`` is told of each that has to be watched until it is back."""
+    """All instances.
+
+    ``on_out`` is told of each that has to be watched until it is back, ``on_gone`` of each that was in use
+    and is so no longer, because it is out or was removed.
+    """
 
     def __init__(self) -> None:
         self._instances: dict[tuple[Side, str], Instance] = {}
         self.on_out: Callable[[Instance], None] = lambda _: None
+        self.on_gone: Callable[[Instance], None] = lambda _: None
 
     def __iter__(self) -> Iterator[Instance]:
         return iter(tuple(self._instances.values()))
@@ -89,13 +94,15 @@ class Pool:
 
     def remove(self, instance: Instance) -> None:
         """Send it nothing more. What it is doing goes on."""
-        self._instances.pop((instance.side, instance.address), None)
+        if self._instances.pop((instance.side, instance.address), None) is not None:
+            self.on_gone(instance)
 
     def take_out(self, instance: Instance, why: str) -> None:
         """Leave it out from now on."""
         watched = instance.out is not None
         instance.out = why
         if not watched and instance in self:
+            self.on_gone(instance)
             self.on_out(instance)
 
     @staticmethod

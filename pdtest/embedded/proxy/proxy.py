@@ -23,9 +23,14 @@ from pdtest.embedded.proxy.lengths import PromptLengths
 from pdtest.embedded.proxy.metaserver import Metaserver
 from pdtest.embedded.proxy.policies.registry import POLICIES
 from pdtest.embedded.proxy.request import ClientRequest
+from pdtest.embedded.proxy.routing.faults import Fault
+from pdtest.embedded.proxy.routing.faulty import FaultyDispatcher, FaultyPhase, FaultySessions
 from pdtest.embedded.proxy.routing.path import Path
+from pdtest.embedded.proxy.routing.phase import ByLengths
 from pdtest.embedded.proxy.routing.phases import phase_for
 from pdtest.embedded.proxy.routing.router import Router
+from pdtest.embedded.proxy.routing.sessions import Sessions
+from pdtest.embedded.proxy.routing.settings import RoutingSettings
 from pdtest.embedded.proxy.settings import Settings
 
 
@@ -75,6 +80,18 @@ class Proxy:
                 return await decode_first(handoff, self.metaserver)
 
 
+def _routing(settings: RoutingSettings, pool: Pool) -> tuple[Dispatcher, Router]:
+    """Who says which instance and which way, with a switch for planted bugs where that is wanted."""
+    policies = {side: POLICIES[settings.policy_of(side)]() for side in Side}
+    idle_s = settings.session_idle_s if settings.session_header else None
+    phase = phase_for(settings)
+    if not settings.fault:
+        return Dispatcher(pool, policies, Sessions(idle_s)), Router(pool, phase)
+    fault = Fault(settings.fault)
+    dispatcher = FaultyDispatcher(pool, policies, FaultySessions(idle_s, fault), fault)
+    return dispatcher, Router(pool, FaultyPhase(phase, fault) if isinstance(phase, ByLengths) else phase)
+
+
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Proxy]:
     """A proxy, until the block ends. Raises OSError when the registration's port is taken."""
@@ -92,7 +109,7 @@ async def opened(settings: Settings) -> AsyncIterator[Proxy]:
             registration = Registration(pool)
             stack.push_async_callback(registration.close)
             registration.start(settings.host, settings.zmq_port)
-        dispatcher = Dispatcher(pool, {side: POLICIES[settings.routing.policy_of(side)]() for side in Side})
+        dispatcher, router = _routing(settings.routing, pool)
         lengths = PromptLengths()
         around = Surroundings(connections=connections, metaserver=settings.metaserver)
         yield Proxy(
@@ -100,7 +117,7 @@ async def opened(settings: Settings) -> AsyncIterator[Proxy]:
             connections=connections,
             pool=pool,
             contract=contract_for(settings.contract, around),
-            router=Router(pool, phase_for(settings.routing)),
+            router=router,
             dispatcher=dispatcher,
             legs=Legs(connections, dispatcher, lengths),
             lengths=lengths,

@@ -49,11 +49,13 @@ class Relay:
         tell: Callable[[str, int], None],
         most_bytes: int,
         key: str | None,
+        session_header: str,
     ) -> None:
         self._lead = lead
         self._tell = tell
         self._most_bytes = most_bytes
         self._key = key
+        self._session_header = session_header
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. The client's disconnection cancels whatever is under way."""
@@ -62,7 +64,9 @@ class Relay:
             content = await body_of(receive, self._most_bytes)
             if content is None:
                 return
-            request = ClientRequest.parse(path, scope["headers"], content, key=self._key)
+            request = ClientRequest.parse(
+                path, scope["headers"], content, key=self._key, session_header=self._session_header
+            )
         except Failure as failure:
             await _fail(failure, None, send)
             self._tell(path, failure.status)

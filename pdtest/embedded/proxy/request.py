@@ -7,11 +7,15 @@ import math
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
+from pdtest.embedded.proxy.blocks import blocks_of
 from pdtest.embedded.proxy.errors import Failure
 
+#: What tells sessions apart, unless it is said otherwise.
+SESSION_HEADER = "x-session-id"
 #: They would contradict a single token that is not streamed.
 _NOT_FOR_PREFILL = ("stream_options", "min_tokens", "kv_transfer_params")
 _ONE = ("max_completion_tokens", "n")
@@ -23,19 +27,26 @@ _DEFAULT_MOST_TOKENS = 16
 class ClientRequest:
     """A request for tokens.
 
-    ``request_id`` is the client's, or a new one. ``prompt_tokens`` is an estimate until an engine has
-    counted.
+    ``request_id`` is the client's, or a new one. ``session`` is what it belongs to, if it says so.
+    ``prompt_tokens`` is an estimate until an engine has counted.
     """
 
     path: str
     body: Mapping[str, Any]
     request_id: str
     authorization: str | None = None
+    session: str | None = None
     prompt_tokens: int = 0
 
     @classmethod
     def parse(
-        cls, path: str, headers: Iterable[tuple[bytes, bytes]], content: bytes, *, key: str | None
+        cls,
+        path: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        content: bytes,
+        *,
+        key: str | None,
+        session_header: str = SESSION_HEADER,
     ) -> ClientRequest:
         """Out of a request's parts. ``key`` stands in where the client brings none. Raises Failure, 400."""
         named = dict(headers)
@@ -47,6 +58,7 @@ class ClientRequest:
             body=_object(content),
             request_id=named.get(b"x-request-id", b"").decode("latin-1") or uuid.uuid4().hex,
             authorization=authorization or None,
+            session=named.get(session_header.lower().encode(), b"").decode("latin-1") or None,
         )
 
     @property
@@ -62,6 +74,11 @@ class ClientRequest:
         if most is None:
             return math.inf if self.is_chat else _DEFAULT_MOST_TOKENS
         return max(most, 1) if isinstance(most, int) else math.inf
+
+    @cached_property
+    def blocks(self) -> tuple[int, ...]:
+        """The prompt, as `blocks_of` has it."""
+        return blocks_of(self.body)
 
     @property
     def is_chat(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 from pdtest.embedded.proxy.request import ClientRequest
@@ -31,8 +32,25 @@ class HandedOver:
         return Path.PREFILL
 
 
-def by_lengths(*, is_long: bool, is_one_sided: bool) -> Path:
-    """The way for a prompt that is long or not, and much longer than its answer or not."""
-    if is_long and is_one_sided:
-        return Path.PREFILL
-    return Path.HYBRID if is_long or is_one_sided else Path.DECODE
+class ByLengths(ABC):
+    """Rules that ask two questions. Both: handed over. Neither: decode alone. One of them: a hybrid alone."""
+
+    @property
+    @abstractmethod
+    def threshold(self) -> int | None:
+        """As in `Phase`."""
+
+    @abstractmethod
+    def is_long(self, prompt_tokens: int) -> bool:
+        """Whether a prompt is worth an instance that computes prompts."""
+
+    @abstractmethod
+    def is_one_sided(self, request: ClientRequest) -> bool:
+        """Whether the prompt is much longer than its answer."""
+
+    def path(self, request: ClientRequest) -> Path:
+        """By both answers."""
+        is_long, is_one_sided = self.is_long(request.prompt_tokens), self.is_one_sided(request)
+        if is_long and is_one_sided:
+            return Path.PREFILL
+        return Path.HYBRID if is_long or is_one_sided else Path.DECODE

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pdtest.embedded.proxy.instances import Side
+from pdtest.embedded.proxy.request import SESSION_HEADER
+from pdtest.embedded.proxy.routing.faults import KINDS, BadFault, checked
 
 #: What ``--phase-policy`` takes.
 PHASES = ("threshold",)
@@ -17,7 +19,7 @@ class RoutingSettings:
     """``policy`` says which instance gets a request, the others which one of a side.
 
     ``phase`` is None where every request is handed over. ``input_threshold`` is in tokens, ``ratio`` in
-    tokens of prompt per token of answer.
+    tokens of prompt per token of answer. ``session_header`` is None where requests do not belong together.
     """
 
     policy: str = "round_robin"
@@ -26,6 +28,9 @@ class RoutingSettings:
     phase: str | None = None
     input_threshold: int = 800
     ratio: float = 4.0
+    session_header: str | None = None
+    session_idle_s: float = 60.0
+    fault: str = ""
 
     def policy_of(self, side: Side) -> str:
         """The name of one side's policy. Hybrid instances generate, and go by decode's."""
@@ -41,6 +46,9 @@ class RoutingSettings:
             phase=options.phase_policy,
             input_threshold=options.input_threshold,
             ratio=options.ratio,
+            session_header=options.session_header,
+            session_idle_s=options.session_idle,
+            fault=options.fault_routing,
         )
 
 
@@ -52,8 +60,11 @@ def add_flags(parser: argparse.ArgumentParser, policies: Sequence[str]) -> None:
         "--policy",
         choices=sorted(policies),
         default=defaults.policy,
-        help="round_robin: in turn. least_loaded: fewest requests in flight. kv_length: fewest tokens in "
-        f"flight, prompts and what was generated so far ({defaults.policy})",
+        help="round_robin: in turn. random. least_loaded: fewest requests in flight. power_of_two: the less "
+        "loaded of two by chance. kv_length: fewest tokens in flight, prompts and what was generated so far. "
+        "cache_aware: who was sent the longest part of the prompt before, if that is over 30 %% of it and "
+        "the load is balanced; else the least loaded. consistent_hash: the same for the same session, or "
+        f"beginning of the prompt ({defaults.policy})",
     )
     for side in (Side.PREFILL, Side.DECODE):
         and_hybrids = " and of hybrids" if side is Side.DECODE else ""
@@ -62,6 +73,19 @@ def add_flags(parser: argparse.ArgumentParser, policies: Sequence[str]) -> None:
             choices=sorted(policies),
             help=f"of the {side} instances{and_hybrids} (as --policy)",
         )
+    add(
+        "--session-header",
+        metavar="NAME",
+        help="requests that bring the same value in this header go to the same instances (none; "
+        f"consistent_hash looks at {SESSION_HEADER})",
+    )
+    add(
+        "--session-idle",
+        type=_positive,
+        default=defaults.session_idle_s,
+        metavar="SECONDS",
+        help=f"a session that is silent for so long starts anew ({defaults.session_idle_s:g})",
+    )
     add = parser.add_argument_group("which way").add_argument
     add(
         "--phase-policy",
@@ -83,6 +107,21 @@ def add_flags(parser: argparse.ArgumentParser, policies: Sequence[str]) -> None:
         metavar="X",
         help=f"one-sided: so many tokens of prompt per token of answer ({defaults.ratio:g})",
     )
+    parser.add_argument_group("tests of tests").add_argument(
+        "--fault-routing",
+        type=_fault,
+        default=defaults.fault,
+        metavar="KIND|@FILE",
+        help="a planted bug, or a file that says which there is at the moment: "
+        + "; ".join(f"{kind}: {about}" for kind, about in KINDS.items()),
+    )
+
+
+def _fault(text: str) -> str:
+    try:
+        return text if text.startswith("@") else checked(text)
+    except BadFault as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _positive_int(text: str) -> int:
