@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from pdtest.client.endpoint import Endpoint
 from pdtest.client.endpoints import endpoint_of
+from pdtest.client.prompts import Prompts
 from pdtest.cluster.cluster import Cluster
 from pdtest.cluster.model import with_model
 from pdtest.cluster.vocabulary import vocabulary
@@ -69,3 +70,8 @@ def endpoints(stack: Cluster, http: httpx.AsyncClient) -> Mapping[str, Endpoint]
 @pytest.fixture
 def engines(stack: Cluster, endpoints: Mapping[str, Endpoint]) -> Mapping[str, Endpoint]:
     return {name: one for name, one in endpoints.items() if stack.members[name].role != "proxy"}
+
+
+@pytest.fixture
+def prompts(request: pytest.FixtureRequest) -> Prompts:
+    return Prompts(seed=request.node.nodeid, vocab_size=250)

@@ -25,11 +25,6 @@ ROUTERS = pytest.mark.parametrize("router", TELLS)
 
 
 @pytest.fixture
-def prompts(request: pytest.FixtureRequest) -> Prompts:
-    return Prompts(seed=request.node.nodeid, vocab_size=250)
-
-
-@pytest.fixture
 def roles(stack: Cluster, engines: Mapping[str, Endpoint]) -> Mapping[str, Role]:
     return {name: stack.members[name].role for name in engines}
 

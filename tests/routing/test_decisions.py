@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pytest
+
+from pdtest.client.endpoint import Endpoint
+from pdtest.client.metrics import Metrics
+from pdtest.client.prompts import Prompts
+from pdtest.client.request import Request
+from pdtest.routing.decisions import Bound, added_p99, decision_p99, measured
+
+EMPTY = Metrics.parse("")
+
+
+def histogram(**counts: int) -> Metrics:
+    lines = ["# TYPE pdtest_proxy_decision_seconds histogram"]
+    for edge, count in counts.items():
+        le = "+Inf" if edge == "inf" else f"0.{edge[1:]}"
+        lines.append(f'pdtest_proxy_decision_seconds_bucket{{le="{le}"}} {count}')
+    lines.append(f"pdtest_proxy_decision_seconds_count {counts['inf']}")
+    return Metrics.parse("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [
+        ({"_001": 99, "_01": 100, "inf": 100}, 0.0, 0.001),
+        ({"_001": 98, "_01": 100, "inf": 100}, 0.001, 0.01),
+        ({"_001": 0, "_01": 98, "inf": 100}, 0.01, math.inf),
+        ({"_001": 1, "_01": 1, "inf": 1}, 0.0, 0.001),
+    ],
+)
+def test_the_bucket_that_has_the_ninety_ninth(counts: dict[str, int], low: float, high: float) -> None:
+    bound = decision_p99(EMPTY, histogram(**counts))
+    assert bound is not None
+    assert (bound.at_least_s, bound.at_most_s, bound.requests) == (low, high, counts["inf"])
+
+
+def test_what_was_decided_before_does_not_count() -> None:
+    before, after = histogram(_001=0, _01=0, inf=100), histogram(_001=50, _01=50, inf=150)
+    bound = decision_p99(before, after)
+    assert bound is not None
+    assert (bound.at_most_s, bound.requests) == (0.001, 50)
+
+
+def test_a_router_without_a_histogram_or_without_decisions_tells_nothing() -> None:
+    idle = histogram(_001=7, inf=7)
+    assert decision_p99(EMPTY, EMPTY) is None
+    assert decision_p99(idle, idle) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "within"), [(0.0, 0.01, True), (0.005, 0.02, None), (0.01, 0.02, False), (0, 0.011, None)]
+)
+def test_a_limit_is_kept_or_broken_or_it_stays_open(low: float, high: float, *, within: bool | None) -> None:
+    bound = Bound(at_least_s=low, at_most_s=high, requests=1, source="")
+    assert bound.within(0.01) is within
+
+
+def test_what_a_router_adds_is_an_upper_limit() -> None:
+    through = [0.002] * 99 + [0.5]
+    bound = added_p99(through, [0.0015, 0.4])
+    assert bound is not None
+    assert bound.at_most_s == pytest.approx(0.0005)
+    assert bound.within(0.010) is True
+    assert bound.within(0.0001) is None  # never a failure: engines and the way there are in it
+    assert added_p99([0.001] * 98 + [0.5] * 2, [0.001]).at_most_s == pytest.approx(0.499)  # type: ignore[union-attr]
+    assert added_p99([], [1.0]) is None
+
+
+@pytest.mark.parametrize("router", ["proxy", "router"])
+async def test_refusals_measure_routers_from_outside(
+    router: str, endpoints: Mapping[str, Endpoint], prompts: Prompts
+) -> None:
+    bound = await measured(endpoints[router], endpoints["prefill"], requests=20, prompt=prompts.tokens(20))
+    assert bound is not None
+    assert bound.requests == 20
+    assert 0 < bound.at_most_s < 10
+    # Refusals do no harm: both instances of each side are still used.
+    request = Request.tokens(prompts.tokens(8), max_tokens=1)
+    assert {(await endpoints[router].generate(request)).status for _ in range(4)} == {200}
+
+
+async def test_who_does_not_refuse_cannot_be_measured(
+    endpoints: Mapping[str, Endpoint], prompts: Prompts
+) -> None:
+    prompt = prompts.tokens(2000)  # 400 from an engine, and 404 from a path that is not there
+    assert await measured(endpoints["decode"], endpoints["decode"], requests=2, prompt=prompt) is not None
+    elsewhere = endpoints["decode"].__class__(
+        "elsewhere", endpoints["decode"].url + "/x", model="m", http=endpoints["decode"].http
+    )
+    assert await measured(elsewhere, endpoints["decode"], requests=2, prompt=prompt) is None
+
+
+async def test_the_embedded_proxy_tells_its_own(endpoints: Mapping[str, Endpoint], prompts: Prompts) -> None:
+    before = await endpoints["proxy"].metrics()
+    for _ in range(3):
+        await endpoints["proxy"].generate(Request.tokens(prompts.tokens(8), max_tokens=1))
+    bound = decision_p99(before, await endpoints["proxy"].metrics())
+    assert bound is not None
+    assert bound.requests == 3
+    assert bound.source in str(bound)
