@@ -12,10 +12,11 @@ from pdtest.kills.life import LIFE
 from pdtest.kills.mutant import Mutant
 from pdtest.kills.params import PARAMS
 from pdtest.kills.proxy import PROXY
+from pdtest.kills.routing import ROUTING
 
-CATALOGUE: Final[tuple[Mutant, ...]] = (*KV, *LIFE, *PARAMS, *PROXY)
+CATALOGUE: Final[tuple[Mutant, ...]] = (*KV, *LIFE, *PARAMS, *PROXY, *ROUTING)
 
-#: Those for every push: each class of bugs, each place, and what others' tests do not see.
+#: Those for every push: each class of bugs, each place of a handoff, and what others' tests do not see.
 QUICK: Final[tuple[str, ...]] = (
     *(
         "kv-zeroed-one-layer",

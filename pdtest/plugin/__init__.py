@@ -49,7 +49,6 @@ from pdtest.plugin.routing import changes, errands, joined, lanes, membership, n
 from pdtest.plugin.selection import select
 from pdtest.plugin.stash import KILLING, RECORD, RUN, SELECTION
 from pdtest.plugin.topologies import topologies
-from pdtest.plugin.topologies import topologies
 from pdtest.plugin.wanted import current_run, environment_of, groups_of
 from pdtest.plugin.workers import Foreman, Worker, is_controller, tell_groups
 from pdtest.report.failure import Failure

@@ -39,6 +39,9 @@ from pdtest.wire.registry import contract_for
 HEALTHY = "healthy"
 #: The parameter that says which mutant a test runs on.
 AXIS = "mutant"
+#: The suite that asks who serves a request, and the file that says how a router decides otherwise.
+_ROUTING = "routing"
+ROUTING_SWITCH = "routing.switch"
 #: Parts of the names of tests that take long: tried last.
 _LONG = ("two_hundred", "sentence_and", "holds_blocks", "tampered")
 #: Parts of the names of tests that notice much with few requests: tried before the others.
@@ -221,6 +224,7 @@ def obstacle(mutant: Mutant, environment: Environment) -> str | None:
         Place.KV: f"decode has no fault-transfer @.../{SWITCH}",
         Place.LIFE: f"{mutant.role} has no fault-lifetime @.../{LIFE_SWITCH}",
         Place.PROXY: f"no proxy has a {MutantGatewayService.name} around it",
+        Place.ROUTING: f"no proxy has fault-routing @.../{ROUTING_SWITCH}",
     }[mutant.place]
 
 
@@ -247,6 +251,8 @@ def _switches(environment: Environment) -> Iterator[_Switch]:
             yield own(place=Place.KV, file=SWITCH)
         if str(member.args.get("fault-lifetime", "")).endswith(LIFE_SWITCH):
             yield own(place=Place.LIFE, file=LIFE_SWITCH)
+        if str(member.args.get("fault-routing", "")).endswith(ROUTING_SWITCH):
+            yield own(place=Place.ROUTING, file=ROUTING_SWITCH)
 
 
 def _fault_transfer(environment: Environment, decode: Member) -> str:
@@ -268,9 +274,8 @@ def _can_notice(item: pytest.Item, known: Mapping[str, Mutant]) -> bool:
         return False
     route = _parameters(item).get("route")
     by_proxy = route is not None and str(route) == _PROXY_ROUTE
-    return {Place.PARAMS: not by_proxy, Place.PROXY: by_proxy, Place.KV: True, Place.LIFE: True}[
-        known[name].place
-    ]
+    can = {Place.PARAMS: not by_proxy, Place.PROXY: by_proxy, Place.ROUTING: suite_of(item) == _ROUTING}
+    return can.get(known[name].place, True)
 
 
 def _rank(item: pytest.Item, mutant: Mutant | None) -> int:

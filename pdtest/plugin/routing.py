@@ -12,12 +12,16 @@ from pdtest.client.endpoints import endpoint_of
 from pdtest.client.prompts import Prompts
 from pdtest.cluster.cluster import Cluster
 from pdtest.environment.schema import Environment, Role
+from pdtest.oracle.routing.changes import Changes
 from pdtest.oracle.routing.lanes import Lanes
 from pdtest.oracle.routing.router import Router
 from pdtest.oracle.routing.traffic import Errands
 from pdtest.plugin.wanted import current_run
 from pdtest.routing.membership import Membership, membership_of
 from pdtest.routing.registry import observer_for
+
+#: Those that a router sends requests to.
+ROUTED = (Role.PREFILL, Role.DECODE, Role.HYBRID)
 
 #: Makes the router with clients of these members, too.
 Joined = Callable[..., Router]
@@ -79,3 +83,32 @@ def membership(environment: Environment, router: Router) -> Membership:
     if found is None:
         pytest.skip(f"{environment.name}: no instance can be added to its router, or removed")
     return found
+
+
+#: Makes `changes` for a router with other members.
+NewChanges = Callable[[Router], Changes]
+
+
+@pytest.fixture
+def new_changes(cluster: Cluster, lanes: Lanes, membership: Membership, errands: Errands) -> NewChanges:
+    """`changes` of a router that has got more members."""
+    serving = {role: lane for role in ROUTED if (lane := lanes.serving(role)) is not None}
+
+    def new(router: Router) -> Changes:
+        if not membership.adds:
+            pytest.skip(f"{router.endpoint.name}: instances can be removed from it, but not given back")
+        return Changes(
+            router=router,
+            membership=membership,
+            urls={name: cluster.members[name].url for name in router.roles},
+            lanes=serving,
+            errands=errands,
+        )
+
+    return new
+
+
+@pytest.fixture
+def changes(router: Router, new_changes: NewChanges) -> Changes:
+    """Adds instances to the router and removes them. Skips routers that cannot take one back."""
+    return new_changes(router)

@@ -38,6 +38,6 @@ def spread(role: Role, environment: Environment, router: Router) -> Spread:
     declared = routing.prefill if role is Role.PREFILL else routing.decode
     if declared is None:
         pytest.skip(f"{environment.name} declares no routing.{role}")
-    if len(router.names(role)) < 2:  # noqa: PLR2004
+    if len(router.names(role)) < 2:
         pytest.skip(f"{environment.name} has one {role} instance only")
     return declared

@@ -58,13 +58,15 @@ async def test_any_lengths(
 
 
 @pytest.mark.parametrize("form", ["stream", "text", "chat"])
-async def test_every_form(
+async def test_every_form(  # noqa: PLR0913, PLR0917 - fixtures are asked for by name
     form: str, take: Take, phase: ByPhase, lanes: Lanes, errands: Errands, prompts: Prompts
 ) -> None:
     """Streams are counted as answers at once are; of texts only what no estimate can get wrong is asked."""
     if form == "stream":
         near = lanes.around_the_threshold(phase)
-        await take("the form does not matter", [one for lane in near for one in errands.of(lane, stream=True)])
+        await take(
+            "the form does not matter", [one for lane in near for one in errands.of(lane, stream=True)]
+        )
         return
     make = Request.chat if form == "chat" else Request.text
     requests = [

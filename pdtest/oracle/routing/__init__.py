@@ -1,1 +1,1 @@
-"""Does a router decide as the environment's `routing:` says? Errands through it, and what must come of them."""
+"""Does a router decide as the environment's `routing:` says? Errands go through it, and findings come of them."""

@@ -1,4 +1,4 @@
-"""The ways that a request may take, by its lengths: what `pdtest.environment.routing.ByPhase` says, once more.
+"""The ways that a request may take, by its lengths: what `ByPhase` of the environment says, once more.
 
 On purpose a second implementation, of nothing but the words of that class: a router is held against it.
 """
@@ -117,5 +117,7 @@ def _prompt_of(request: Request) -> Span:
 
 def _characters(request: Request) -> int:
     return sum(
-        len(str(one["content"])) for one in request.prompt if not isinstance(one, str | int) and "content" in one
+        len(str(one["content"]))
+        for one in request.prompt
+        if not isinstance(one, str | int) and "content" in one
     )

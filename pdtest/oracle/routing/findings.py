@@ -73,28 +73,42 @@ def choices_findings(hits: int, tries: int, share: float, what: str) -> list[Fin
     return [_ruled("choices", chance > ALPHA, text, f"by chance in {chance:.1g} of all cases")]
 
 
+def counted_findings(told: Traffic, counted: Traffic) -> list[Finding]:
+    """A request that was alone: engines counted it where its router says."""
+    if counted.unknown or told.unknown:
+        return [*told.answered(), _open("counted", counted.unknown or told.unknown)]
+    pairs = zip(told.routed, counted.routed, strict=True)
+    wrong = [
+        f"{ours}, engines counted {theirs.prefill} -> {theirs.decode}"
+        for ours, theirs in pairs
+        if (ours.prefill, ours.decode) != (theirs.prefill, theirs.decode)
+    ]
+    text = ", ".join(map(str, told.routed))
+    return [*told.answered(), _ruled("counted", not wrong, text, "; ".join(wrong))]
+
+
+def alone_findings(idle: Sequence[str]) -> list[Finding]:
+    """Nothing where exactly one was idle, else one open question."""
+    return [] if len(idle) == 1 else [_open("idle", f"{', '.join(idle) or 'nobody'} was idle, not one alone")]
+
+
 def home_findings(
-    traffic: Traffic, roles: Sequence[Role], key: Mapping[int, Hashable], what: str
+    traffic: Traffic, roles: Sequence[Role], keys: Sequence[Hashable], what: str
 ) -> list[Finding]:
-    """Requests of one ``key`` (by their place in the traffic) were served by the same instances."""
+    """Requests of one key were served by the same instances. ``keys``: of each request of ``traffic``."""
     homes: dict[tuple[Role, Hashable], list[str]] = defaultdict(list)
-    for number, one in enumerate(traffic.routed):
+    for one, key in zip(traffic.routed, keys, strict=True):
         for role in roles:
             if (who := one.by(role)) is not None:
-                homes[role, key[number]].append(who)
+                homes[role, key].append(who)
     left = [
-        f"{what} {name} was at {before}, then at {after}"
-        for (_, name), who in homes.items()
+        f"one of them was at {before}, then at {after}"
+        for who in homes.values()
         for before, after in pairwise(who)
         if before != after
     ]
-    text = f"{len(set(key.values()))} of {what} in {len(traffic.routed)} requests"
-    return [_ruled("home", not left, text, "; ".join(left[:_SHOWN]))]
-
-
-def lost_findings(traffics: Iterable[Traffic]) -> list[Finding]:
-    """Nothing was lost in any of them."""
-    return sum(traffics, Traffic()).answered()
+    text = f"{len(set(keys))} {what} in {len(traffic.routed)} requests"
+    return [_ruled("home", not left, text, f"{len(left)} times {left[0]}" if left else "")]
 
 
 def served_by(routed: Iterable[Routed], role: Role, name: str) -> list[Routed]:

@@ -41,6 +41,13 @@ class Lanes:
         """The shortest lengths that must take this way, whatever an adaptive router thinks; None: none do."""
         return next((lane for lane in self._candidates() if self._must(lane, path)), None)
 
+    def every(self, path: Path) -> list[Lane]:
+        """One of each kind that must take this way: a hybrid instance gets long ones, and one-sided ones."""
+        found = [lane for lane in self._candidates() if self._must(lane, path)]
+        threshold = self.settings.phase.input_threshold if self.settings.phase else 0
+        kinds = {lane.prompt >= threshold: lane for lane in reversed(found)}
+        return list(kinds.values())
+
     def serving(self, role: Role) -> Lane | None:
         """Lengths with which a prefill, decode or hybrid instance is needed."""
         paths = {Role.DECODE: (Path.DECODE, Path.PREFILL), Role.HYBRID: (Path.HYBRID,)}.get(
@@ -50,7 +57,7 @@ class Lanes:
         return min(lanes, key=lambda lane: lane.prompt + 4 * lane.answer, default=None)
 
     def around_the_threshold(self, phase: ByPhase) -> list[Lane]:
-        """A token less, as many, a token more: with an answer that leaves it one-sided, and one that does not."""
+        """A token less, as many, a token more: one-sided with the one answer, and not with the other."""
         threshold = phase.input_threshold
         answers = (min(_ANSWER, int((threshold - 1) / phase.ratio)), int((threshold + 1) / phase.ratio) + 1)
         lanes = [Lane(prompt=threshold + off, answer=answer) for answer in answers for off in (-1, 0, 1)]
@@ -61,7 +68,9 @@ class Lanes:
         threshold, ratio = phase.input_threshold, phase.ratio
         answers = (max(int(threshold / 2 / ratio), 1), math.ceil((threshold + 2) / ratio))
         lanes = [
-            Lane(prompt=math.ceil(ratio * answer) + off, answer=answer) for answer in answers for off in (-1, 0, 1)
+            Lane(prompt=math.ceil(ratio * answer) + off, answer=answer)
+            for answer in answers
+            for off in (-1, 0, 1)
         ]
         return self._fitting(lanes)
 
@@ -81,30 +90,29 @@ class Lanes:
         """Characters of texts that are long, or short, however they are estimated; and answers' tokens."""
         long = most_characters(phase.input_threshold)
         short = phase.input_threshold // 3
-        found = [(long, int(phase.input_threshold / phase.ratio)), (short, int(phase.input_threshold / phase.ratio) + 1)]
+        found = [
+            (long, int(phase.input_threshold / phase.ratio)),
+            (short, int(phase.input_threshold / phase.ratio) + 1),
+        ]
         return [(characters, answer) for characters, answer in found if 0 < answer <= self.room - characters]
 
     def _fitting(self, lanes: list[Lane]) -> list[Lane]:
         return [lane for lane in lanes if self._fits(lane)]
 
     def occupying(self, *, prompt: int, answer: int) -> Lane | None:
-        """Lengths near these for which a decode instance is kept busy for long; None: there are none.
+        """Lengths that keep a decode instance, and no hybrid one, busy for long; None: there are none.
 
-        The prompt is as it is said where that way exists at all, else the next longer one.
+        As given if they do, else with the longest answer that does, else with a prompt so short that nobody
+        thinks it one-sided, however short answers were of late.
         """
-        # Of the second nobody may think that it is one-sided, however short answers were of late.
-        shortest = math.ceil(self.settings.phase.ratio) - 1 if self.settings.phase else 0
-        few = min(prompt, shortest)
-        tries = [*(Lane(prompt=one, answer=answer) for one in (prompt, few)), *self._long(prompt, answer)]
-        return next((one for one in tries if self._fits(one) and not self._ways(one) - _ON_DECODE), None)
-
-    def _long(self, prompt: int, answer: int) -> list[Lane]:
         phase = self.settings.phase
-        if phase is None:
-            return []
-        flex = phase.flex if phase.policy == "adaptive" else 1.0
-        least = max(math.ceil(phase.input_threshold * flex), prompt)
-        return [Lane(prompt=one, answer=min(answer, int(one / phase.ratio))) for one in (least, self.room * 3 // 4)]
+        tries = [Lane(prompt=prompt, answer=answer)]
+        if phase is not None:
+            tries += [
+                Lane(prompt=prompt, answer=min(answer, int(prompt / phase.ratio))),
+                Lane(prompt=min(prompt, math.ceil(phase.ratio) - 1), answer=answer),
+            ]
+        return next((one for one in tries if self._fits(one) and not self._ways(one) - _ON_DECODE), None)
 
     def _candidates(self) -> list[Lane]:
         phase = self.settings.phase

@@ -20,9 +20,12 @@ _RUNNING = "vllm:num_requests_running"
 _WAITING = "vllm:num_requests_waiting"
 _KV_USAGE = "vllm:kv_cache_usage_perc"
 
+#: How much more KV than any other one must have, for it to be certain who has the most.
+_BY_FAR = 1.2
+
 _POLL_S = 0.02
 #: Until occupants are where they were sent, seconds.
-_PATIENCE_S = 5.0
+_PATIENCE_S = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,22 @@ class Occupation:
             return []
         text = self.why or f"who was busy changed meanwhile: {_told(self.before)}, then {_told(self.after)}"
         return [Finding(check="occupied", ruling=Ruling.INCONCLUSIVE, text=text)]
+
+
+def fullest(occupation: Occupation) -> tuple[str, list[Finding]]:
+    """Who had the most KV, before and after; an open question unless that is one, and by far."""
+    looks = (occupation.before, occupation.after)
+    names = {max(loads, key=lambda name: loads[name].kv) for loads in looks if loads}
+    name = min(names, default="")
+    clear = len(names) == 1 and all(
+        loads[name].kv > _BY_FAR * other.kv for loads in looks for who, other in loads.items() if who != name
+    )
+    if clear:
+        return name, []
+    told = "; then ".join(", ".join(f"{who} {load.kv:.1%}" for who, load in loads.items()) for loads in looks)
+    return name, [
+        Finding(check="kv", ruling=Ruling.INCONCLUSIVE, text=f"no one had by far the most KV: {told}")
+    ]
 
 
 @asynccontextmanager

@@ -53,6 +53,18 @@ class Router:
 
         return await self._sent(shipment, send)
 
+    async def told_and_counted(self, errand: Errand, counting: Observer) -> tuple[Traffic, Traffic]:
+        """One errand, as `observer` and as ``counting`` see it."""
+        told: list[Traffic] = []
+        shipment = _Shipment(self.endpoint)
+
+        async def send() -> Sequence[Answer]:
+            told.append(await self._sent(shipment, lambda: shipment.take(errand)))
+            return shipment.answers
+
+        counted = self._traffic(shipment, await counting.observe(send))
+        return told[0], counted
+
     async def in_turn(self, *errands: Errand) -> Traffic:
         """One after the other. Each is observed by itself, so that nothing need tell them apart."""
         traffic = Traffic()

@@ -39,7 +39,12 @@ class Errands:
         return [self.after((), lane, headers=headers, **settings) for _ in range(many)]
 
     def after(
-        self, prefix: tuple[int, ...], lane: Lane, *, headers: Mapping[str, str] | None = None, **settings: Any
+        self,
+        prefix: tuple[int, ...],
+        lane: Lane,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **settings: Any,
     ) -> Errand:
         """One whose prompt begins with ``prefix``, which counts in its length."""
         request = Request.tokens(
