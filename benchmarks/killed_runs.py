@@ -9,20 +9,14 @@ that inherited a mark in its environment counts, and the reaper itself.
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import statistics
-import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Sequence
 
-import psutil
+from benchmarks.marked import MarkedRun
 
-from benchmarks.standing import ROOT
-
-_MARK = "PDTEST_TRIAL"
 #: Seconds after which nothing may be left.
 _ALLOWED_S = 5.0
 _GIVE_UP_S = 30.0
@@ -54,43 +48,21 @@ def _trial(arguments: Sequence[str], after_s: float) -> tuple[int, float]:
 
     It is killed ``after_s`` seconds after the first of them was seen.
     """
-    mark = uuid.uuid4().hex
-    run = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
-        cwd=ROOT,
-        env=os.environ | {_MARK: mark},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    while not _left(mark, run.pid) and run.poll() is None:
+    run = MarkedRun.begin(arguments)
+    while not run.left() and run.process.poll() is None:
         time.sleep(0.02)
     time.sleep(after_s)
-    there = _left(mark, run.pid)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
+    there = run.left()
+    run.process.send_signal(signal.SIGKILL)
+    run.process.wait()
     began = time.perf_counter()
-    while (left := _left(mark, run.pid)) and time.perf_counter() - began < _GIVE_UP_S:
+    while (left := run.left()) and time.perf_counter() - began < _GIVE_UP_S:
         time.sleep(0.05)
     lasted_s = time.perf_counter() - began
     for process in left:
         print(f"  left: {process.pid} {' '.join(process.cmdline())[:100]}", file=sys.stderr)
         process.kill()
     return len(there), lasted_s
-
-
-def _left(mark: str, pytest_pid: int) -> list[psutil.Process]:
-    """Processes of the run, without pytest itself."""
-    return [process for process in psutil.process_iter() if _is_of(process, mark, pytest_pid)]
-
-
-def _is_of(process: psutil.Process, mark: str, pytest_pid: int) -> bool:
-    try:
-        words = process.cmdline()
-        is_reaper = "pdtest.launch.reaper" in words and str(pytest_pid) in words
-        return process.pid != pytest_pid and (is_reaper or process.environ().get(_MARK) == mark)
-    except psutil.Error:  # gone meanwhile, or somebody else's
-        return False
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from rich.console import Console
 from pdtest.cluster.cluster import Cluster
 from pdtest.cluster.vocabulary import vocabulary
 from pdtest.environment.catalogue import Catalogue, default_directories
+from pdtest.environment.schema import Environment
 from pdtest.events import Journal
 from pdtest.launch.registry import launchers
 from pdtest.models import embedded, tiny
@@ -24,6 +25,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 #: By `model.make`.
 _MAKERS = {"embedded": embedded.ensure, "tiny": tiny.ensure}
+
+
+def loaded(name: str) -> Environment:
+    """The environment of that name, or of a file."""
+    return Catalogue(default_directories(ROOT), vocabulary()).load(name)
 
 
 @contextmanager
@@ -37,7 +43,7 @@ def standing(name: str, directory: Path) -> Iterator[Cluster]:
 @contextmanager
 def prepared(name: str, directory: Path) -> Iterator[Cluster]:
     """The environment ``name``, not started yet, with its model; stopped at the end."""
-    environment = Catalogue(default_directories(ROOT), vocabulary()).load(name)
+    environment = loaded(name)
     if environment.model.make is not None:
         path = _MAKERS[environment.model.make](directory / "model")
         model = environment.model.model_copy(update={"path": str(path)})
