@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from pdtest.compare.words import counted
 from pdtest.environment.schema import Environment, Member
 
 #: What Ray calls devices.
@@ -29,7 +30,7 @@ class Hardware:
     def __str__(self) -> str:
         parts = {f"{count:g} {kind}" for kind, count in (*self.kinds.items(), *self.resources.items())}
         told = f" on {', '.join(sorted(parts))}" if parts else ""
-        return f"{self.engines} engines{told}"
+        return f"{counted(self.engines, 'engine')}{told}"
 
     def same_as(self, other: Hardware) -> bool:
         """As many devices of the same kinds; as many engines where no devices are named."""

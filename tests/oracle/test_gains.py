@@ -49,9 +49,7 @@ def runs(target: str, *, tokens: float, wait: float, valid: bool = True) -> tupl
         measures = [
             Measure(name="success_rate", value=1.0, unit="1", better=Better.HIGHER),
             Measure(name="output_tokens_per_s", value=tokens * factor, unit="tokens/s", better=Better.HIGHER),
-            Measure(
-                name="cost_per_million_tokens", value=10 / tokens / factor, unit="cost", better=Better.LOWER
-            ),
+            Measure(name="cost_per_million_tokens", value=cost / factor, unit="cost", better=Better.LOWER),
             Measure(name="e2e_p99", value=None, unit="s", better=Better.LOWER, why="too few"),
             Measure(name="e2e_p90", value=wait / factor, unit="s", better=Better.LOWER),
         ]

@@ -125,4 +125,4 @@ def test_devices_that_nobody_names_are_not_guessed() -> None:
     assert hardware_of(told, ["m", "m2"]).devices == 4
     bare.members["m"] = bare.members["m"].model_copy(update={"resources": {"GPU": 1.0, "CPU": 4.0}})
     assert hardware_of(bare, ["m"]).devices == 1
-    assert str(hardware_of(bare, ["m"])) == "1 engines on 1 GPU, 4 CPU"
+    assert str(hardware_of(bare, ["m"])) == "1 engine on 1 GPU, 4 CPU"

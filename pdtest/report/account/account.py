@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pdtest.compare import Comparison
+from pdtest.compare.gains import Gains
 from pdtest.report.account.frozen import Shown
 from pdtest.report.account.journey import Journey, Mark
 from pdtest.report.account.load import LoadShown
@@ -187,6 +188,7 @@ class Account(Shown):
     recoveries: tuple[Recovery, ...] = ()
     loads: tuple[LoadShown, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
+    topologies: tuple[Gains, ...] = ()
     kills: dict[str, Any] | None = None
 
     @property

@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 
 from pdtest.compare import Comparison
+from pdtest.compare.gains import FILE as TOPOLOGIES
+from pdtest.compare.gains import Gains
 from pdtest.errors import PdtestError
 from pdtest.events import read
 from pdtest.events.attached import DriftSeen, MemberSurveyed
@@ -63,6 +65,7 @@ def read_account(directory: Path) -> Account:
         recoveries=tuple(recoveries_of(events)),
         loads=tuple(_loads(run)),
         comparisons=tuple(_comparisons(run)),
+        topologies=tuple(_topologies(run)),
         kills=_kills(run),
     )
 
@@ -117,6 +120,11 @@ def _comparisons(run: Path) -> Iterator[Comparison]:
     """Those that were made while it ran: the report needs no baseline."""
     for file in sorted(run.glob("*/comparison*.json")):
         yield Comparison.model_validate_json(file.read_text(encoding="utf-8"))
+
+
+def _topologies(run: Path) -> Iterator[Gains]:
+    for file in sorted(run.glob(f"*/{TOPOLOGIES}")):
+        yield Gains.model_validate_json(file.read_text(encoding="utf-8"))
 
 
 def _kills(run: Path) -> dict[str, Any] | None:

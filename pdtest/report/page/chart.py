@@ -66,7 +66,7 @@ class Chart:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """Seconds of the picture's time. ``tone``: its colour's class."""
+    """Seconds of the picture's time, or what its axis has else. ``tone``: its colour's class."""
 
     from_s: float
     to_s: float
@@ -157,11 +157,12 @@ def lanes(  # noqa: PLR0913 - each says something else of the picture
     flags: Iterable[tuple[float, str, str]] = (),
     legend: Iterable[tuple[str, str]] = (),
     named: bool = True,
+    unit: str = "s",
 ) -> Lanes:
-    """Bars in lanes over a common time; ``flags`` are (when, tone, text)."""
+    """Bars in lanes over a common time, or what ``unit`` says; ``flags`` are (when, tone, text)."""
     moments = tuple(flags)
     times = [time for row in rows for bar in row.bars for time in (bar.from_s, bar.to_s)]
-    x = Axis.over([*times, *(at for at, _, _ in moments)], "s", zero=min(times, default=0.0) >= 0)
+    x = Axis.over([*times, *(at for at, _, _ in moments)], unit, zero=min(times, default=0.0) >= 0)
     return Lanes(
         title=title,
         note=note,

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pdtest.errors import MissingExtra
 from pdtest.report.account import Account, read_account
 from pdtest.report.analysis import analyse
+from pdtest.report.gains import cell, over, word
 from pdtest.report.page import pictures
 from pdtest.report.page.amount import Scale, amount, counted, duration, moment
 from pdtest.report.page.group import groups
@@ -75,6 +76,9 @@ def render(account: Account, run: Path) -> str:
         sweeps=tuple(pictures.sweeps(found)),
         pictures=pictures,
         scale_of=Scale.of,
+        cell=cell,
+        over=over,
+        word=word,
         inlined=lambda file: _inlined(run / file),
     )
     return text

@@ -8,6 +8,7 @@ from itertools import cycle
 from statistics import median
 from typing import Final
 
+from pdtest.compare.gains import Gains
 from pdtest.report.account.account import Account, Life, TestShown
 from pdtest.report.account.journey import PHASES, Journey
 from pdtest.report.account.load import LoadShown
@@ -251,6 +252,31 @@ def sweeps(found: Sequence[Group]) -> Iterator[tuple[str, tuple[Chart, ...]]]:
                 break
 
 
+def gains(found: Gains) -> Iterator[Lanes]:
+    """A picture for each measure of topologies: the median over the runs of each."""
+    for measure in found.measures:
+        runs = {name: found.runs(name, measure) for name in found.names}
+        unit = found.unit(measure)
+        if any(runs.values()):
+            yield lanes(
+                measure.replace("_", " "),
+                [_topology(found, name, values, unit) for name, values in runs.items()],
+                note=unit if unit not in {"s", "1"} else "",
+                unit=unit,
+            )
+
+
+def _topology(found: Gains, name: str, values: Sequence[float], unit: str) -> Lane:
+    if not values:
+        return Lane(label=name, bars=())
+    middle = median(values)
+    told = f"{name} {amount(middle, unit)}, from {amount(min(values), unit)} to {amount(max(values), unit)}"
+    tone = TONES[found.names.index(name) % len(TONES)]
+    return Lane(
+        label=f"{name} {amount(middle, unit)}", bars=(Bar(from_s=0, to_s=middle, tone=tone, text=told),)
+    )
+
+
 def tone_of(group: Group, target: str) -> str:
     """Each target has its own in all pictures of a group."""
     return TONES[group.targets.index(target) % len(TONES)]
@@ -260,7 +286,7 @@ def _sweep(own: Sequence[Group], driven: str, words: str) -> Iterator[Chart]:
     targets = in_order(target for group in own for target in group.targets)
     for name, title in _SWEPT.items():
         points = {target: tuple(sorted(_swept(own, target, driven, name))) for target in targets}
-        if len({at for curve in points.values() for at, _ in curve}) < _SWEEP:
+        if max(len({at for at, _ in curve}) for curve in points.values()) < _SWEEP:
             continue
         series = [
             Series(name=target, tone=TONES[number % len(TONES)], points=points[target], dotted=True)

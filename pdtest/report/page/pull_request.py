@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from pdtest.compare.gains import Gains
 from pdtest.report.account.account import Account, TestShown
 from pdtest.report.comparison import markdown
+from pdtest.report.gains import cell, over, word
 from pdtest.report.page.amount import counted, duration
 from pdtest.report.page.group import Group, groups
 
@@ -35,6 +37,8 @@ def _lines(account: Account) -> Iterator[str]:
     yield from _tests(account.pressing)
     for comparison in account.comparisons:
         yield markdown(comparison)
+    for gains in account.topologies:
+        yield from _gains(gains)
     found = groups(account.loads)
     for group in found[:_LOADS]:
         yield from _load(group)
@@ -65,6 +69,26 @@ def _why(test: TestShown) -> str:
         for finding in claim.decisive
     ]
     return decisive[0] if decisive else test.message
+
+
+def _gains(gains: Gains) -> Iterator[str]:
+    yield f"### {gains.environment}: topologies under {gains.workload}"
+    yield ""
+    if gains.unequal:
+        yield f"{_plain(gains.unequal)}"
+        yield ""
+    pairs = [f"{pair.new.name} / {pair.old.name}" for pair in gains.comparisons]
+    yield f"| | {' | '.join([*gains.names, *pairs])} |"
+    yield f"|---{'|--:' * (len(gains.names) + len(pairs))}|"
+    for measure in gains.measures:
+        values = [cell(gains.runs(name, measure), gains.unit(measure)) for name in gains.names]
+        changes = [gains.change(pair, measure) for pair in gains.comparisons]
+        if any(changes):
+            told = [f"{over(change)[0]} {word(change)}" if change else "" for change in changes]
+            yield f"| {measure} | {' | '.join([*values, *told])} |"
+    yield ""
+    yield from (f"- {one.topology}, {one.measure}: {_plain(one.text)}" for one in gains.claims)
+    yield ""
 
 
 def _load(group: Group) -> Iterator[str]:

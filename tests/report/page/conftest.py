@@ -11,6 +11,8 @@ from typing import Any, Final
 import pytest
 
 from pdtest.compare import compare
+from pdtest.compare.gains import FILE as TOPOLOGIES
+from pdtest.compare.gains import Claimed, Gains
 from pdtest.events import (
     DriftSeen,
     Event,
@@ -75,6 +77,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compared = compare(single, pd, names=("single", "pd"), same_conditions=False)
     text = compared.model_dump_json(indent=1)
     (directory / ENVIRONMENT / "comparison-pd.json").write_text(text, encoding="utf-8")
+    topologies = Gains(
+        environment=ENVIRONMENT,
+        workload="default",
+        measures=("output_tokens_per_s", "ttft_p50"),
+        hardware={"single": "2 engines on 2 cuda", "pd": "2 engines on 2 cuda"},
+        comparisons=(compared,),
+        claims=(Claimed(topology="pd", measure="ttft_p50", ruling="fail", text="claimed is < 0.5: refuted"),),
+        notes=("no tokens_per_joule: nobody told",),
+    )
+    (directory / ENVIRONMENT / TOPOLOGIES).write_text(topologies.model_dump_json(), encoding="utf-8")
     led = json.dumps(client_load())
     (directory / ENVIRONMENT / "client-load.json").write_text(led, encoding="utf-8")
     (directory / "kills.json").write_text(json.dumps(kills().as_json()), encoding="utf-8")
