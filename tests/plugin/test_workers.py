@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from .conftest import Project
+from .conftest import Project, member
 
 TESTS = """
 import os
@@ -37,7 +37,9 @@ def run(project: Project, *arguments: str) -> pytest.RunResult:
 
 
 def test_workers_share_one_cluster(project: Project) -> None:
-    project.environment()
+    # Somebody who looks ten times a second must get to see a start.
+    members = {role: member(role, loads_s=1) for role in ("prefill", "decode", "colocated")}
+    project.environment(members=members)
     project.tests(TESTS)
 
     result = run(project, "-v", "-rA")
