@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pdtest.environment.routing import ByPhase, Routing
+from pdtest.environment.routing import ByPhase, Routing, Scaling
 
 
 def routing_flags(routing: Routing) -> dict[str, Any]:
@@ -16,7 +16,9 @@ def routing_flags(routing: Routing) -> dict[str, Any]:
         flags["decode-policy"] = routing.decode.value
     if routing.session is not None:
         flags |= {"session-header": routing.session.header, "session-idle": routing.session.idle_s}
-    return flags
+    if "overload" in routing.model_fields_set:
+        flags["overload"] = routing.overload
+    return flags if routing.scaling is None else flags | _scaling_flags(routing.scaling)
 
 
 def _phase_flags(phase: ByPhase) -> dict[str, Any]:
@@ -26,3 +28,11 @@ def _phase_flags(phase: ByPhase) -> dict[str, Any]:
         "ratio": phase.ratio,
     }
     return flags if phase.policy == "threshold" else flags | {"flex": phase.flex}
+
+
+def _scaling_flags(scaling: Scaling) -> dict[str, Any]:
+    sides = {"prefill": scaling.prefill, "decode": scaling.decode}
+    flags: dict[str, Any] = {
+        f"scale-{side}": [bounds.least, bounds.most] for side, bounds in sides.items() if bounds is not None
+    }
+    return flags | {"scale-busy": scaling.busy, "scale-idle": scaling.idle, "scale-over": scaling.over_s}

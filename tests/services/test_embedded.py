@@ -118,7 +118,16 @@ def test_a_proxy_is_told_its_hybrids(place: Place) -> None:
             "--phase-policy threshold --input-threshold 128 --ratio 4.0",
         ),
         ({"prefill": "kv_length"}, "--prefill-policy kv_length"),
+        (
+            {"phase": {"policy": "adaptive", "ratio": 0.5}},
+            "--phase-policy adaptive --input-threshold 800 --ratio 0.5 --flex 2.0",
+        ),
         ({"decode": "least_loaded"}, "--decode-policy least_loaded"),
+        ({"overload": 0.5}, "--overload 0.5"),
+        (
+            {"scaling": {"decode": {"most": 3}, "busy": 0.7}},
+            "--scale-decode 1 3 --scale-busy 0.7 --scale-idle 0.2 --scale-over 2.0",
+        ),
         ({"session": {"header": "x-user", "idle_s": 1.5}}, "--session-header x-user --session-idle 1.5"),
     ],
 )
@@ -130,7 +139,7 @@ def test_what_routing_says_is_what_the_proxy_is_told(
     flags = argv[argv.index(rendered.split(maxsplit=1)[0]) :]
     parsed = Settings.parse(flags, contracts=["nixl"], policies=tuple(POLICIES), environment={}).routing
     assert parsed != RoutingSettings()
-    for flag in rendered.split()[::2]:
+    for flag in (word for word in rendered.split() if word.startswith("--")):
         with pytest.raises(RenderError, match="what routing says"):
             proxy_argv(place, ["nixl"], routing=routing, args={flag.removeprefix("--"): "x"})
 

@@ -68,6 +68,20 @@ class Administration:
         """A list per side; those that are out are among them."""
         return JSONResponse(self._listed())
 
+    async def scaling(self, _: Request) -> Response:
+        """How many instances there are, and how many there should be; of sides that have bounds."""
+        return JSONResponse(
+            {
+                side: {
+                    "now": len(self._pool.of(side)),
+                    "wanted": wanted.number or wanted.bounds.least,
+                    "least": wanted.bounds.least,
+                    "most": wanted.bounds.most,
+                }
+                for side, wanted in self._proxy.pulse.wanted.items()
+            }
+        )
+
     async def add_instances(self, request: Request) -> Response:
         """They are used once they answer GET /health. Raises Failure."""
         side, addresses, ports = await self._named(request)

@@ -39,6 +39,7 @@ def application(proxy: Proxy) -> Starlette:
             Route("/stats", about.stats),
             Route("/metrics", about.metrics),
             Route("/instances", about.instances),
+            Route("/scaling", about.scaling),
             Route("/instances/add", about.add_instances, methods=["POST"]),
             Route("/instances/remove", about.remove_instances, methods=["POST"]),
         ],

@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import Any
 
 from pdtest.embedded.proxy.histogram import Histogram
+from pdtest.embedded.proxy.routing.occupancy import Occupancy
+from pdtest.embedded.proxy.usage import Usage
 
 #: Names and numbers: it goes into the head of requests, where nothing else may stand.
 _HOST = re.compile(r"[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\]")
@@ -32,6 +34,7 @@ class Instance:
     in: what was learned of it before may not hold any more. ``turn`` is the last time that it was chosen,
     in requests. ``kv_length`` is the sum of the lengths in flight, tokens. ``legs`` are the durations of
     finished requests; ``first_chunks``, not of prefill, the times until an answer began.
+    ``prompt_tokens`` it has computed or had in its cache; so many were there, None while it does not tell.
     """
 
     side: Side
@@ -48,11 +51,21 @@ class Instance:
     aborted: int = 0
     legs: Histogram = field(default_factory=Histogram)
     first_chunks: Histogram = field(default_factory=Histogram)
+    occupancy: Occupancy = field(default_factory=Occupancy)
+    overloaded: bool = False
+    prompt_tokens: int = 0
+    cached_tokens: int | None = None
 
     @property
     def host(self) -> str:
         """The address without the port, as it stands in a URL."""
         return self.address.rpartition(":")[0]
+
+    def computed(self, usage: Usage) -> None:
+        """A prompt, as it says."""
+        self.prompt_tokens += usage.prompt
+        if usage.cached is not None:
+            self.cached_tokens = (self.cached_tokens or 0) + usage.cached
 
 
 class Pool:

@@ -17,6 +17,7 @@ from pdtest.embedded.proxy.instances import Instance, Side
 from pdtest.embedded.proxy.lengths import PromptLengths
 from pdtest.embedded.proxy.request import ClientRequest
 from pdtest.embedded.proxy.routing.path import Path
+from pdtest.embedded.proxy.usage import Reading, Usage
 from pdtest.embedded.proxy.work import Outcome, Work
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,8 @@ class Decoding:
     """Decode's answer, whose status is known, and whose body is still coming.
 
     ``prefill`` is who computed the prompt, None while that is not known. ``path`` is the way that the
-    request took. ``on_end`` hears whether it came to a good end.
+    request took. ``on_end`` hears whether it came to a good end, ``on_answer`` of a good answer, once it is
+    there.
     """
 
     def __init__(self, response: Response, work: Work) -> None:
@@ -62,6 +64,8 @@ class Decoding:
         self.prefill: Instance | None = None
         self.path = Path.PREFILL
         self.on_end: Callable[[bool], None] = lambda _: None
+        self.on_answer: Callable[[Reading], None] = lambda _: None
+        self._reading = Reading(response.header(b"content-type"))
         self._work = work
         self._held: bytes | None = None
 
@@ -85,8 +89,7 @@ class Decoding:
             chunk = await self.response.read()
         else:
             chunk, self._held = self._held, None
-        # Events end with an empty line, which JSON cannot contain; each brings about a token.
-        self._work.generated(chunk.count(b"\n\n"))
+        self._work.generated(self._reading.add(chunk))  # an event brings about a token
         return chunk
 
     def end(self, outcome: Outcome) -> None:
@@ -96,7 +99,10 @@ class Decoding:
         elif self.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             outcome = Outcome.FAILED
         self._work.end(outcome)
-        self.on_end(outcome is Outcome.DONE and self.is_good)
+        well = outcome is Outcome.DONE and self.is_good
+        self.on_end(well)
+        if well:
+            self.on_answer(self._reading)
 
 
 class Legs:
@@ -164,10 +170,11 @@ class Legs:
         try:
             body: Mapping[str, Any] = json.loads(answered)
             params = body.get("kv_transfer_params")
-            prompt_tokens = (body.get("usage") or {}).get("prompt_tokens")
+            usage = Usage.of(body)
         except (AttributeError, ValueError) as error:
             raise LegFailed(instance, f"answered 200 and no JSON object: {answered[:200]!r}") from error
-        if isinstance(prompt_tokens, int):
-            self._lengths.learn(request.body, prompt_tokens)
-            request.prompt_tokens = prompt_tokens
+        if usage is not None:
+            instance.computed(usage)
+            self._lengths.learn(request.body, usage.prompt)
+            request.prompt_tokens = usage.prompt
         return PrefillAnswer(params=params)

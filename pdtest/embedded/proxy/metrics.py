@@ -13,6 +13,7 @@ from pdtest.embedded.proxy.routing.path import Path
 
 if TYPE_CHECKING:
     from pdtest.embedded.proxy.proxy import Proxy
+    from pdtest.embedded.proxy.routing.pulse import Pulse
 
 
 def stats(pool: Pool, requests: Requests) -> dict[str, Any]:
@@ -45,7 +46,13 @@ def _about(instance: Instance) -> dict[str, Any]:
 
 def exposition(proxy: Proxy) -> str:
     """The answer of /metrics, in Prometheus' text format 0.0.4."""
-    lines = (*_of_requests(proxy.requests), *_of_decisions(proxy), *_of_instances(tuple(proxy.pool)))
+    every = tuple(proxy.pool)
+    lines = (
+        *_of_requests(proxy.requests),
+        *_of_decisions(proxy),
+        *_of_load(every, proxy.pulse),
+        *_of_instances(every),
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -69,6 +76,26 @@ def _of_decisions(proxy: Proxy) -> Iterator[str]:
             "input_threshold_tokens", "gauge", "A prompt of so many tokens is long, at the moment."
         )
         yield f"pdtest_proxy_input_threshold_tokens {threshold}"
+    if (expected := proxy.answers.mean) is not None:
+        yield from _family("expected_answer_tokens", "gauge", "Mean length of the answers of late.")
+        yield f"pdtest_proxy_expected_answer_tokens {expected}"
+    yield from _family("instances_wanted", "gauge", "How many there should be, where that has bounds.")
+    for side, wanted in proxy.pulse.wanted.items():
+        yield f'pdtest_proxy_instances_wanted{{leg="{side}"}} {wanted.number or wanted.bounds.least}'
+
+
+def _of_load(every: Iterable[Instance], pulse: Pulse) -> Iterator[str]:
+    yield from _family("busy_ratio", "gauge", "Share of the last seconds in which the instance had work.")
+    for one in every:
+        yield f"pdtest_proxy_busy_ratio{{{_labels(one)}}} {pulse.share(one)}"
+    yield from _family("overloaded", "gauge", "1 while a prefill instance is busier than --overload.")
+    for one in every:
+        if one.side is Side.PREFILL:
+            yield f"pdtest_proxy_overloaded{{{_labels(one)}}} {int(one.overloaded)}"
+    yield from _family("cached_tokens_total", "counter", "Of prompt_tokens_total, what was in a cache.")
+    for one in every:
+        if one.cached_tokens is not None:
+            yield f"pdtest_proxy_cached_tokens_total{{{_labels(one)}}} {one.cached_tokens}"
 
 
 def _of_instances(every: Iterable[Instance]) -> Iterator[str]:
@@ -102,6 +129,12 @@ _FIGURES = (
     ),
     ("legs_total", "counter", "Legs that were done.", lambda one: one.done),
     ("failures_total", "counter", "Legs that the instance failed.", lambda one: one.failed),
+    (
+        "prompt_tokens_total",
+        "counter",
+        "Tokens of the prompts that the instance computed, as far as it said so.",
+        lambda one: one.prompt_tokens,
+    ),
     ("aborts_total", "counter", "Legs that nobody wanted any more.", lambda one: one.aborted),
 )
 

@@ -23,15 +23,20 @@ from pdtest.embedded.proxy.lengths import PromptLengths
 from pdtest.embedded.proxy.metaserver import Metaserver
 from pdtest.embedded.proxy.policies.registry import POLICIES
 from pdtest.embedded.proxy.request import ClientRequest
+from pdtest.embedded.proxy.routing.answers import RecentAnswers
 from pdtest.embedded.proxy.routing.faults import Fault
 from pdtest.embedded.proxy.routing.faulty import FaultyDispatcher, FaultyPhase, FaultySessions
 from pdtest.embedded.proxy.routing.path import Path
-from pdtest.embedded.proxy.routing.phase import ByLengths
+from pdtest.embedded.proxy.routing.phase import ByLengths, Phase
 from pdtest.embedded.proxy.routing.phases import phase_for
+from pdtest.embedded.proxy.routing.pressure import Pressure
+from pdtest.embedded.proxy.routing.pulse import Pulse
 from pdtest.embedded.proxy.routing.router import Router
 from pdtest.embedded.proxy.routing.sessions import Sessions
 from pdtest.embedded.proxy.routing.settings import RoutingSettings
+from pdtest.embedded.proxy.routing.wanted import Wanted
 from pdtest.embedded.proxy.settings import Settings
+from pdtest.embedded.proxy.usage import Reading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +54,8 @@ class Proxy:
     metaserver: Metaserver
     requests: Requests
     decisions: Decisions
+    answers: RecentAnswers
+    pulse: Pulse
 
     async def lead(self, request: ClientRequest) -> Decoding:
         """The way that is decided for it, until the answer begins. Raises Failure."""
@@ -59,7 +66,14 @@ class Proxy:
         finally:
             self.decisions.tell(handoff.path, handoff.deciding_s)
         decoding.path = handoff.path
+        decoding.on_answer = lambda reading: self._answered(request, decoding, reading)
         return decoding
+
+    def _answered(self, request: ClientRequest, decoding: Decoding, reading: Reading) -> None:
+        if (tokens := reading.tokens()) is not None:
+            self.answers.add(tokens / request.choices)
+        if decoding.path is not Path.PREFILL and (usage := reading.usage()) is not None:
+            decoding.decode.computed(usage)
 
     async def _led(self, handoff: Handoff) -> Decoding:
         while handoff.path is not Path.PREFILL:
@@ -80,16 +94,21 @@ class Proxy:
                 return await decode_first(handoff, self.metaserver)
 
 
-def _routing(settings: RoutingSettings, pool: Pool) -> tuple[Dispatcher, Router]:
+def _routing(settings: RoutingSettings, pool: Pool, phase: Phase) -> tuple[Dispatcher, Router]:
     """Who says which instance and which way, with a switch for planted bugs where that is wanted."""
     policies = {side: POLICIES[settings.policy_of(side)]() for side in Side}
     idle_s = settings.session_idle_s if settings.session_header else None
-    phase = phase_for(settings)
     if not settings.fault:
         return Dispatcher(pool, policies, Sessions(idle_s)), Router(pool, phase)
     fault = Fault(settings.fault)
     dispatcher = FaultyDispatcher(pool, policies, FaultySessions(idle_s, fault), fault)
     return dispatcher, Router(pool, FaultyPhase(phase, fault) if isinstance(phase, ByLengths) else phase)
+
+
+def _pulse(settings: RoutingSettings, pool: Pool, pressure: Pressure) -> Pulse:
+    bounds = {side: settings.bounds_of(side) for side in Side}
+    wanted = {side: Wanted(one) for side, one in bounds.items() if one is not None}
+    return Pulse(pool, pressure, wanted, window_s=settings.busy_window_s, overload=settings.overload)
 
 
 @asynccontextmanager
@@ -109,7 +128,11 @@ async def opened(settings: Settings) -> AsyncIterator[Proxy]:
             registration = Registration(pool)
             stack.push_async_callback(registration.close)
             registration.start(settings.host, settings.zmq_port)
-        dispatcher, router = _routing(settings.routing, pool)
+        pressure, answers = Pressure(), RecentAnswers(settings.routing.recall_s)
+        pulse = _pulse(settings.routing, pool, pressure)
+        stack.push_async_callback(pulse.close)
+        pulse.start()
+        dispatcher, router = _routing(settings.routing, pool, phase_for(settings.routing, pressure, answers))
         lengths = PromptLengths()
         around = Surroundings(connections=connections, metaserver=settings.metaserver)
         yield Proxy(
@@ -124,4 +147,6 @@ async def opened(settings: Settings) -> AsyncIterator[Proxy]:
             metaserver=Metaserver(),
             requests=Requests(),
             decisions=Decisions(),
+            answers=answers,
+            pulse=pulse,
         )

@@ -149,6 +149,8 @@ def _start(decoding: Decoding, request: ClientRequest) -> Message:
     headers.append((b"x-pdtest-decode", decoding.decode.address.encode("latin-1")))
     if decoding.prefill is not None:
         headers.append((b"x-pdtest-prefill", decoding.prefill.address.encode("latin-1")))
+        if decoding.prefill.overloaded:
+            headers.append((b"x-pdtest-overload", b"1"))
     headers.append((b"x-pdtest-path", decoding.path.encode()))
     return {"type": "http.response.start", "status": decoding.status, "headers": headers}
 

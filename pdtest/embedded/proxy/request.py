@@ -75,6 +75,13 @@ class ClientRequest:
             return math.inf if self.is_chat else _DEFAULT_MOST_TOKENS
         return max(most, 1) if isinstance(most, int) else math.inf
 
+    @property
+    def choices(self) -> int:
+        """How many answers there are to be."""
+        number, prompt = self.body.get("n"), self.body.get("prompt")
+        prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
+        return max(number if isinstance(number, int) else 1, 1) * prompts
+
     @cached_property
     def blocks(self) -> tuple[int, ...]:
         """The prompt, as `blocks_of` has it."""

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pdtest.embedded.proxy.instances import Instance, Side, address
-from pdtest.embedded.proxy.routing.settings import RoutingSettings, add_flags
+from pdtest.embedded.proxy.routing.flags import add_flags
+from pdtest.embedded.proxy.routing.settings import RoutingSettings
 
 _DESCRIPTION = """\
 Takes requests at /v1/completions and /v1/chat/completions and leads each through a prefill and a decode
@@ -39,12 +40,13 @@ endpoints:
   /stats, /metrics        per instance: in flight, done, failed, tokens in flight, seconds per leg
   /instances              GET lists them; POST /instances/add and /instances/remove take
                           {"type": "prefill", "decode" or "hybrid", "instances": ["host:port", ...]}
+  /scaling                with --scale-prefill or --scale-decode: how many instances there are and should be
   /v1/metaserver          where decode reports (ascend-layerwise)
 
 The answer names who served, x-pdtest-prefill and x-pdtest-decode, and the way that the request took,
 x-pdtest-path: prefill (handed over), decode or hybrid (one instance did all of it, and both name it). The
-client's Authorization goes on to the instances; where it sends none, OPENAI_API_KEY of the proxy's
-environment is used.
+answer says x-pdtest-overload: 1 where that prefill instance is overloaded. The client's Authorization goes on
+to the instances; where it sends none, OPENAI_API_KEY of the proxy's environment is used.
 """
 
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104

@@ -34,6 +34,7 @@ class Work:
         self._prompt_tokens = prompt_tokens
         self._on_end = on_end
         instance.in_flight += 1
+        instance.occupancy.began()
         instance.kv_length += prompt_tokens
 
     @property
@@ -60,6 +61,7 @@ class Work:
         self.outcome = outcome
         instance = self.instance
         instance.in_flight -= 1
+        instance.occupancy.ended()
         instance.kv_length -= self.length
         match outcome:
             case Outcome.DONE:
