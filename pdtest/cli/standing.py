@@ -177,11 +177,11 @@ def _ready_to_start(name: str, rootdir: Path) -> Environment:
 
 
 def _at_first(environment: Environment) -> list[str] | None:
-    """A recorded reference runs only while it is recorded: the others need its chips."""
+    """A recorded reference runs only while it is recorded, since the others need its chips. None: as ever."""
     if environment.reference.kind is not ReferenceKind.RECORDED:
         return None
     apart = environment.members_with(Role.COLOCATED)
-    return [name for name in environment.members if name not in apart]
+    return [name for name, one in environment.members.items() if name not in apart and not one.standby]
 
 
 def chosen(home: Path, name: str | None) -> Standing:

@@ -71,10 +71,12 @@ class Plan:
 
     @property
     def together(self) -> tuple[PlannedMember, ...]:
-        """Those that run at the same time: a recorded reference runs before the others, on their devices."""
+        """Those that run from the start: a recorded reference ran before, those on standby do later."""
         recorded = self.environment.reference.kind is ReferenceKind.RECORDED
         apart = self.environment.members_with(Role.COLOCATED) if recorded else {}
-        return tuple(member for member in self.started if member.name not in apart)
+        return tuple(
+            one for one in self.started if one.name not in apart and not one.placement.member.standby
+        )
 
     def only(self, names: tuple[str, ...]) -> tuple[PlannedMember, ...]:
         """The members called ``names``; all where there are none. Raises UnknownMember."""

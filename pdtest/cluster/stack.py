@@ -139,7 +139,7 @@ def _description(plan: Plan, members: tuple[PlannedMember, ...]) -> str:
         f"model_path={shlex.quote(model.path if model.make and started else '')}",
         f"model_remedy={shlex.quote(f'pdtest model make {shlex.quote(model.path)}')}",
         _list("members", (member.name for member in started)),
-        "# Those that run at the same time.",
+        "# Those that start without being named.",
         _list("together", (member.name for member in plan.together if member in members)),
         "# Those that run already, and are never started or stopped.",
         _list("attached", (member.name for member in members if member.command is None)),

@@ -13,7 +13,11 @@ def vocabulary() -> Vocabulary:
     ways = launchers()
     return Vocabulary(
         services={
-            name: Term(ports=service.ports, options=service.options_type)
+            name: Term(
+                ports=service.ports,
+                options=service.options_type,
+                hybrids=bool(getattr(service, "hybrids", False)),
+            )
             for name, service in services().items()
         },
         launchers=frozenset(ways),

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from pdtest.environment import checks, naming, occupancy, reach
+from pdtest.environment import checks, naming, occupancy, reach, routers
 from pdtest.environment.extends import Composer, merge, prune
 from pdtest.environment.finding import EnvironmentInvalid, Finding, in_file_order
 from pdtest.environment.interpolate import interpolate
@@ -37,6 +37,9 @@ _CHECKS: Final[tuple[checks.Check, ...]] = (
     reach.senders,
     checks.urls,
     checks.reference,
+    routers.hybrids,
+    routers.standby,
+    routers.topologies,
     occupancy.devices,
     occupancy.double_devices,
     occupancy.double_ports,

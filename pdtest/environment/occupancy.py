@@ -33,7 +33,8 @@ def double_devices(subject: Subject) -> Iterator[Finding]:
     taken: dict[tuple[str, int], str] = {}
     for name, member in _at_once(subject).items():
         host = subject.environment.hosts.get(member.host)
-        if host is None or (host.devices and host.devices.shared):
+        # Who is on standby may take the place of another.
+        if host is None or (host.devices and host.devices.shared) or member.standby:
             continue
         for index, device in enumerate(member.devices):
             owner = taken.setdefault((member.host, device), name)

@@ -148,7 +148,7 @@ class Performance(Strict):
     )
     topologies: dict[str, Topology] = Field(
         default_factory=dict,
-        description="deployments of the same hardware, by name; they take turns, and the first is the old one",
+        description="deployments of the same hardware, by name; in turn, each against the first",
     )
     topologies_workload: str | None = Field(
         default=None,

@@ -17,11 +17,13 @@ PortsOf = Callable[[Member], Mapping[str, int]]
 class Term:
     """What checks need to know of a service.
 
-    ``options`` is the model of its members' `options:`, None when they are free-form.
+    ``options`` is the model of its members' `options:`, None when they are free-form. ``hybrids``: it is a
+    proxy that sends requests to hybrid members, too.
     """
 
     ports: PortsOf
     options: type[BaseModel] | None = None
+    hybrids: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ from pdtest.wire.multi import connectors
 
 _PORTS: Final = {"http": 80, "https": 443}
 _RECEIVED: Final = {"source": "external_kv_transfer"}
-#: vLLM's own names for the two sides.
+#: vLLM's own names for the two sides. Who does both is `kv_both`.
 _KV_ROLES: Final = {Role.PREFILL: "kv_producer", Role.DECODE: "kv_consumer"}
 
 
@@ -207,11 +207,11 @@ def _connector(member: Attached, seen: Appearance) -> Iterator[Drift]:
             seen="kv_transfer_config is null (/server_info)",
             next_step="start it with one, or correct its url",
         )
-    elif role in _KV_ROLES.values() and role != _KV_ROLES[member.role]:
+    elif role in _KV_ROLES.values() and role != (own := _KV_ROLES.get(member.role)):
         yield Drift(
             member=member.name,
             what="role",
-            expected=f"kv_role {_KV_ROLES[member.role]} or kv_both, since its role is {member.role}",
+            expected=f"kv_role {f'{own} or ' if own else ''}kv_both, since its role is {member.role}",
             seen=f"kv_role {role} (/server_info)",
             next_step="are the URLs of prefill and decode exchanged?",
         )

@@ -171,7 +171,7 @@ class Survey:
             clients = {
                 name: endpoint_of(cluster, name, http, on_event=self.journal.append)
                 for name, member in cluster.members.items()
-                if member.role in {Role.PREFILL, Role.DECODE, Role.PROXY}
+                if member.role in {Role.PREFILL, Role.DECODE, Role.PROXY} and member.alive
             }
             roles = {name: cluster.members[name].role for name in clients}
             proxies = [client for name, client in clients.items() if roles[name] is Role.PROXY]

@@ -60,7 +60,7 @@ def renewed(
     run, test = current_run(request.config), request.node.nodeid
 
     def clients(*roles: Role) -> dict[str, Endpoint]:
-        names = [member.name for role in roles for member in cluster.with_role(role)]
+        names = [one.name for role in roles for one in cluster.wanted if one.role is role]
         return {name: endpoint_of(cluster, name, http, on_event=run.tell, test=test) for name in names}
 
     def renew() -> Handoffs:

@@ -187,20 +187,25 @@ def engines(cluster: Cluster, endpoints: Mapping[str, Endpoint]) -> Mapping[str,
 @pytest.fixture
 def prefill(cluster: Cluster, endpoints: Mapping[str, Endpoint]) -> Endpoint:
     """The first prefill member."""
-    return endpoints[cluster.with_role(Role.PREFILL)[0].name]
+    return endpoints[_first(cluster, Role.PREFILL)]
 
 
 @pytest.fixture
 def decode(cluster: Cluster, endpoints: Mapping[str, Endpoint]) -> Endpoint:
     """The first decode member."""
-    return endpoints[cluster.with_role(Role.DECODE)[0].name]
+    return endpoints[_first(cluster, Role.DECODE)]
+
+
+def _first(cluster: Cluster, role: Role) -> str:
+    """Of those that are not on standby."""
+    return next(one.name for one in cluster.wanted if one.role is role)
 
 
 @pytest.fixture
 def proxy(cluster: Cluster, endpoints: Mapping[str, Endpoint]) -> Endpoint | None:
     """The proxy, or None in an environment without one."""
-    members = cluster.with_role(Role.PROXY)
-    return endpoints[members[0].name] if members else None
+    members = [one.name for one in cluster.wanted if one.role is Role.PROXY]
+    return endpoints[members[0]] if members else None
 
 
 @pytest.fixture

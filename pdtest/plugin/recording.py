@@ -54,7 +54,7 @@ class Recording:
             if missing:
                 self._record(store, missing)
             self._start_others()
-            version = self._version_of(self.cluster.with_role(Role.DECODE)[0].name)
+            version = self._version_of(self._decode())
             self._reference = RecordedReference(store=store, version=version)
             if not store.drop_other_versions(version):
                 return
@@ -106,8 +106,12 @@ class Recording:
         environment = self.cluster.environment
         return environment.reference.member or next(iter(environment.members_with(Role.COLOCATED)))
 
+    def _decode(self) -> str:
+        return next(one.name for one in self.cluster.wanted if one.role is Role.DECODE)
+
     def _others(self) -> list[str]:
-        return [name for name in self.cluster.environment.members if name != self._colocated()]
+        members = self.cluster.environment.members.items()
+        return [name for name, one in members if name != self._colocated() and not one.standby]
 
     def _facts(self) -> dict[str, Any]:
         """Everything that decides an answer beside the request and the engine's version."""

@@ -120,7 +120,8 @@ class Replay:
                 yield f"hand_over {' '.join(words)} && \\"
                 file = fresh
             yield self._post(number, hop.member, request, handoff.request_id, file)
-        for member in self.cluster.with_role(Role.COLOCATED)[:1]:
+        alone = [one for one in self.cluster.wanted if one.role is Role.COLOCATED]
+        for member in alone[:1]:
             request = replace(handoff.request, stream=False)
             file = f"{number:02}-{member.name}.json"
             _write(directory, file, request.body(self.cluster.environment.model.name))

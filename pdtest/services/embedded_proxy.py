@@ -52,6 +52,8 @@ class EmbeddedProxyService:
 
     name = "embedded-proxy"
     options_type: type[BaseModel] = EmbeddedProxyOptions
+    #: It sends requests to hybrid instances, too.
+    hybrids = True
     log_files: tuple[str, ...] = ()
     log_rules: LogRules = EMBEDDED_LOG
     stages: tuple[Stage, ...] = ()
