@@ -45,6 +45,7 @@ from pdtest.plugin.options import add_options, refuse_misread_path
 from pdtest.plugin.performance import loads, pdtest_hire, pdtest_watch
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.report import conclude, prepare
+from pdtest.plugin.rivals import rivals
 from pdtest.plugin.routing import changes, errands, joined, lanes, membership, new_changes, router
 from pdtest.plugin.selection import select
 from pdtest.plugin.stash import KILLING, RECORD, RUN, SELECTION
@@ -79,8 +80,8 @@ __all__ = [
     "membership",
     "new_changes",
     "oracle",
-    "pdtest_record",
     "pdtest_hire",
+    "pdtest_record",
     "pdtest_watch",
     "prefill",
     "prompts",
@@ -174,7 +175,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if run.worker is None:
         keep_junit(config, run.directory)
     else:
-        tell_groups(run.worker, groups_of(session.items), run.directory)
+        names = dict.fromkeys(filter(None, map(environment_of, session.items)))
+        run.rivals = rivals(map(config.stash[SELECTION].environment, names))
+        tell_groups(run.worker, groups_of(session.items, run.rivals), run.directory)
     chronicle = Chronicle(run, session.items)
     chronicle.begin(config, config.stash[SELECTION])
     config.pluginmanager.register(chronicle, "pdtest-chronicle")

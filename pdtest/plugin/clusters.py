@@ -74,11 +74,11 @@ def leave(cluster: Cluster, run: Run, *, failed: bool = False) -> None:
     if not isinstance(cluster, KeptCluster):
         cluster.stop()
         return
-    mine = (
-        run.config.getoption("keep")
-        and run.worker is None
-        and cluster.environment.name not in run.stood_before
-    )
+    name = cluster.environment.name
+    if name in run.rivals and name not in run.stood_before:
+        cluster.end()  # another one of this worker's needs its devices
+        return
+    mine = run.config.getoption("keep") and run.worker is None and name not in run.stood_before
     if mine and (failed or not run.troubled):
         cluster.end()
         return

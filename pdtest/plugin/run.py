@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 
 import pytest
@@ -74,6 +74,8 @@ class Run:
         self.troubled = False
         #: Environments whose clusters stood before this run, and will after it.
         self.stood_before: set[str] = set()
+        #: With workers: environments whose clusters cannot be up together.
+        self.rivals: Mapping[str, str] = {}
         self._selection = selection
         self._clusters: dict[str, Cluster] = {}
         #: What shows the logs of a running cluster, under -vv.

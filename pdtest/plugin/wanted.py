@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pytest
 
@@ -32,12 +32,18 @@ def environment_of(item: pytest.Item) -> str | None:
     return callspec.params.get("cluster") if callspec is not None else None
 
 
-def groups_of(items: Iterable[pytest.Item]) -> dict[str, str]:
-    """By the ids of tests that use a cluster, who they must be with; who minds no others is alone."""
-    named = ((item, environment_of(item)) for item in items)
-    return {
-        item.nodeid: item.nodeid if item.get_closest_marker(SPREADS) else name for item, name in named if name
-    }
+def groups_of(items: Iterable[pytest.Item], rivals: Mapping[str, str]) -> dict[str, str]:
+    """By the ids of tests that use a cluster, who they must be with; who minds no others is alone.
+
+    ``rivals``: environments that cannot be up together. One worker has them one after the other.
+    """
+    groups = {}
+    for item in items:
+        name = environment_of(item)
+        if name is not None:
+            alone = item.nodeid if item.get_closest_marker(SPREADS) else name
+            groups[item.nodeid] = rivals.get(name, alone)
+    return groups
 
 
 def prompts_of(item: pytest.Item, environment: Environment, seed: str) -> Prompts:

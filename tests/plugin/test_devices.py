@@ -119,6 +119,16 @@ def test_two_runs_at_once_take_turns(box: Project) -> None:
     assert not held()
 
 
+def test_environments_of_one_run_that_want_one_device_go_to_one_worker(box: Project) -> None:
+    box.tests("import pytest\n@pytest.mark.spreads\n" + TEST)
+
+    result = box.pytester.run(*box.command("-n", "2", "--cluster-wait=5", "--env", "second", env="first"))
+
+    result.assert_outcomes(passed=2)
+    result.stdout.no_fnmatch_line("*waiting up to*")
+    assert not held()
+
+
 def test_up_waits_only_when_it_is_told_to(box: Project) -> None:
     pdtest("up", "first")
     refused = pdtest("up", "second", code=1).output
