@@ -26,7 +26,7 @@ import yaml
 from benchmarks.marked import MarkedRun
 from benchmarks.standing import loaded
 from pdtest.environment.schema import Role
-from pdtest.launch.claims import DIRECTORY_VARIABLE, FlockLock, bindable
+from pdtest.launch.claims import DIRECTORY_VARIABLE, FlockLock
 
 #: The end of a run returns before the kernel has taken back what its last process had.
 _SETTLE_S: Final = 5.0
@@ -96,10 +96,17 @@ def _left(marked: Sequence[MarkedRun], leases: Path) -> list[str]:
 
 
 def _remains(marked: Sequence[MarkedRun], leases: Path) -> Iterator[str]:
-    for run in marked:
-        for process in run.left():
-            with suppress(psutil.Error):
-                yield f"process {process.pid}: {' '.join(process.cmdline())[:100]}"
+    processes = {process.pid: process for run in marked for process in run.left()}
+    for pid, process in processes.items():
+        with suppress(psutil.Error):
+            yield f"process {pid}: {' '.join(process.cmdline())[:100]}"
+    tcp = psutil.net_connections(kind="tcp")
+    # Others on this machine may have a port by now, and their processes are seen; the kernel's have none.
+    listening = {
+        end.laddr.port
+        for end in tcp
+        if end.laddr and end.status == psutil.CONN_LISTEN and (end.pid is None or end.pid in processes)
+    }
     for note in leases.glob("*.json"):
         yield f"note of a lease: {note.name}"
     for lock in leases.glob("*.lock"):
@@ -108,7 +115,7 @@ def _remains(marked: Sequence[MarkedRun], leases: Path) -> Iterator[str]:
             yield f"lease: {lock.stem}"
         else:
             free.release()
-        if lock.stem.isdigit() and not bindable(int(lock.stem), "127.0.0.1"):
+        if lock.stem.isdigit() and int(lock.stem) in listening:
             yield f"port: {lock.stem}"
 
 
