@@ -134,7 +134,7 @@ def placed(bridge: Bridge, wanted: Mapping[str, Any], who: str, answer: bytes) -
     """From the bridge's answer. Raises HostError. ``who``: wants it, in words."""
     told = json.loads(answer)
     if "lost" in told:
-        told = {"error": {"kind": "invalid", "said": told["lost"]}}
+        told = {"error": {"kind": "lost", "said": told["lost"]}}
     if "error" in told:
         raise not_placed(who, wanted, bridge.address, told["error"])
     return Place(**told["ok"])

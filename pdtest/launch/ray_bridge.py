@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorDiedError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pdtest.launch.frames import framed, told
@@ -39,6 +39,7 @@ _CHUNK: Final = 64 * 1024  # small objects travel with the answer, and never see
 _KNOCK_S: Final = 5.0
 #: A supervisor ends its members before it ends: SIGTERM, two seconds, SIGKILL, and what the kernel takes.
 _LAST_WORDS_S: Final = 60.0
+_AGAIN_S: Final = 1.0
 _TAIL: Final = 4000
 _LINE: Final = 500
 _VISIBLE: Final = re.compile(r"VISIBLE_(DEVICES|CORES|CHIPS|MODULES)$")
@@ -132,32 +133,53 @@ class Bridge:
         task.add_done_callback(self._serving.discard)
 
     async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        post = None
+        posts: list[Any] = []
         try:
             wish = json.loads(await reader.readline())
-            post = self._create(wish)
             order = asyncio.ensure_future(reader.readline())
-            placed = asyncio.ensure_future(_described(post, wish))
-            await asyncio.wait({order, placed}, return_when=asyncio.FIRST_COMPLETED)
-            if not placed.done():  # nobody wants it any more
-                placed.cancel()
+            placing = asyncio.ensure_future(self._place(wish, posts))
+            await asyncio.wait({order, placing}, return_when=asyncio.FIRST_COMPLETED)
+            if not placing.done():  # nobody wants it any more
+                placing.cancel()
                 return
-            _tell(writer, b"a", {"ok": placed.result()})
+            _tell(writer, b"a", {"ok": placing.result()})
             if line := await order:
                 what = json.loads(line)
-                await post.run.remote(what["argv"], what["env"])
-                await _carry(post, reader, writer)
+                await posts[-1].run.remote(what["argv"], what["env"])
+                await _carry(posts[-1], reader, writer)
         except Refused as refusal:
             _tell(writer, b"a", {"error": refusal.told})
         except Exception as error:  # noqa: BLE001 - Ray's, or a mistake of ours: who asked must hear of it
             _tell(writer, b"x", {"lost": _why(error)})
         finally:
-            if post is not None:
-                with suppress(RayError):
-                    ray.kill(post)
+            for post in posts:
+                ray.kill(post)
             with suppress(OSError):
                 writer.close()
                 await writer.wait_closed()
+
+    async def _place(self, wish: Mapping[str, Any], posts: list[Any]) -> dict[str, Any]:
+        """Where the last of ``posts`` is, which are made here. Raises Refused, RayError.
+
+        A node that has just died counts as alive until Ray misses it, and what is sent there dies: that is
+        tried again, since the node may be back.
+        """
+        deadline = asyncio.get_running_loop().time() + wish["patience_s"]
+        while True:
+            posts.append(self._create(wish))
+            try:
+                async with asyncio.timeout_at(deadline):
+                    place: dict[str, Any] = await posts[-1].describe.remote()
+            except TimeoutError:
+                raise Refused("busy", nodes=[*_shown(_free())]) from None
+            except ActorDiedError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+            else:
+                node_id = place.pop("node_id")
+                node = next(one for one in ray.nodes() if one["NodeID"] == node_id)
+                return {"node": node["NodeManagerAddress"], **place}
+            await asyncio.sleep(_AGAIN_S)
 
     def _create(self, wish: Mapping[str, Any]) -> Any:
         """An actor that will be where the wish says. Raises Refused where nobody has what it asks for."""
@@ -180,18 +202,6 @@ class Bridge:
             return self._post.options(**options).remote()
         except ValueError as error:  # such as 1.5 GPUs
             raise Refused("invalid", said=str(error)) from None
-
-
-async def _described(post: Any, wish: Mapping[str, Any]) -> dict[str, Any]:
-    """Where it is. Raises Refused when others have the resources for too long."""
-    try:
-        async with asyncio.timeout(wish["patience_s"]):
-            place: dict[str, Any] = await post.describe.remote()
-    except TimeoutError:
-        raise Refused("busy", nodes=[*_shown(_free())]) from None
-    node_id = place.pop("node_id")
-    node = next(one for one in ray.nodes() if one["NodeID"] == node_id)
-    return {"node": node["NodeManagerAddress"], **place}
 
 
 async def _carry(post: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

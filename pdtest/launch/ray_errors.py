@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pdtest.launch.host_errors import HostError
+from pdtest.launch.host_errors import HostError, HostLost
 
 
 class RayUnreachable(HostError):
@@ -78,6 +78,13 @@ def not_placed(who: str, wish: Mapping[str, Any], address: str, told: Mapping[st
             seen=f"left over:\n{seen}",
             where=where,
             next_step="see who has them: ray list actors; or wait longer: hosts.NAME.ray.place_timeout_s",
+        )
+    if told["kind"] == "lost":
+        return HostLost(
+            f"the place that Ray gave {who} was lost at once",
+            seen=seen,
+            where=where,
+            next_step="see which nodes live: ray status",
         )
     if told["kind"] == "invalid":
         return NoSuchResources(
