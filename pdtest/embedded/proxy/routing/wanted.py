@@ -34,7 +34,7 @@ class Wanted:
         self._busy_since = self._idle_since = math.inf
 
     def look(self, now: int, share: float, at_s: float) -> int:
-        """How many are wanted at ``at_s`` seconds, where there are ``now``, busy for ``share`` of the time."""
+        """How many are wanted at ``at_s`` seconds, of ``now`` that are busy for ``share`` of their time."""
         bounds = self.bounds
         if self.number is None and not now:
             return bounds.least  # they are about to come: nothing is known of them yet
