@@ -79,9 +79,19 @@ def _packages(environment: Environment) -> Iterator[Lack]:
 
 
 def _ssh(environment: Environment) -> Iterator[Lack]:
-    ways = {member.launcher for member in environment.members.values()}
-    if "ssh" in ways and not importable("asyncssh"):
-        yield Lack("the Python package 'asyncssh' is not installed", "pip install 'pdtest[ssh]'")
+    if any(member.launcher == "ssh" for member in environment.members.values()):
+        yield from _extra("asyncssh", "ssh")
+
+
+def _ray(environment: Environment) -> Iterator[Lack]:
+    places = any(member.launcher == "ray" for member in environment.members.values())
+    if places or environment.performance.senders is not None:
+        yield from _extra("ray", "ray")
+
+
+def _extra(package: str, extra: str) -> Iterator[Lack]:
+    if not importable(package):
+        yield Lack(f"the Python package '{package}' is not installed", f"pip install 'pdtest[{extra}]'")
 
 
 def _lacking(requirement: Requirement, found: Found) -> str | None:
@@ -178,7 +188,7 @@ def _hosts_here(
     }
     for name, host in environment.hosts.items():
         members = {member: each.devices for member, each in starting.items() if each.host == name}
-        if host.devices is None or host.ssh is not None:  # of one that is reached, its supervisor tells
+        if host.devices is None or host.site is not None:  # of one that is reached, its supervisor tells
             continue
         if any(members.values()) and is_here(host.address):
             yield name, host.devices.kind, members
@@ -206,6 +216,7 @@ def _spelled_out(entry: str | Needed) -> Needed:
 CHECKS: Final[Mapping[str, Callable[[Environment], Iterator[Lack]]]] = {
     "packages": _packages,
     "ssh": _ssh,
+    "ray": _ray,
     "programs": _executables,
     "files": _files,
     "variables": _variables,

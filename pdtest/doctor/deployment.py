@@ -29,6 +29,7 @@ _ANSWER_S: Final = 5.0
 _REMEDIES: Final[Mapping[str, str]] = {
     "packages": "install it for the interpreter that the environment names under requires.python",
     "ssh": "pip install 'pdtest[ssh]'",
+    "ray": "pip install 'pdtest[ray]', in the cluster's version",
     "programs": "install it, or put its directory on PATH",
     "files": "put it there, or set the variable that the environment takes the path from: pdtest env show",
     "variables": "export it",
@@ -122,7 +123,7 @@ def chips_of(environment: Environment) -> Mapping[DeviceKind, tuple[int, ...]]:
     found: dict[DeviceKind, tuple[int, ...]] = {}
     for member in environment.members.values():
         host = environment.hosts.get(member.host)
-        if host is not None and host.devices is not None and host.ssh is None and is_here(host.address):
+        if host is not None and host.devices is not None and host.site is None and is_here(host.address):
             kind = host.devices.kind
             found[kind] = tuple(sorted({*found.get(kind, ()), *member.devices}))
     return found

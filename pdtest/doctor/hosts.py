@@ -12,7 +12,7 @@ from pdtest.doctor.finding import Finding, fine, from_error, note
 from pdtest.environment.schema import Environment
 from pdtest.errors import PdtestError
 from pdtest.launch.launcher import Launcher
-from pdtest.launch.outpost import Outpost
+from pdtest.launch.outpost import Outpost, Reaching
 
 #: With NTP, hosts of one network differ by milliseconds.
 _SKEW_S: Final = 0.1
@@ -21,8 +21,16 @@ _SKEW_S: Final = 0.1
 async def hosts(environment: Environment, ways: Mapping[str, Launcher]) -> Sequence[Finding]:
     """All are asked at once. What was started there to ask is gone afterwards."""
     owner = f"doctor-{secrets.token_hex(4)}"
-    asking = [_host(environment, one, owner) for one in needed(environment, ways)]
+    wanted = [*needed(environment, ways), *_senders(environment, ways)]
+    asking = [_host(environment, one, owner) for one in wanted]
     return [finding for found in await asyncio.gather(*asking) for finding in found]
+
+
+def _senders(environment: Environment, ways: Mapping[str, Launcher]) -> Iterator[Destination]:
+    """A place as each process of the load's client will ask for one."""
+    senders, way = environment.performance.senders, ways.get("ray")
+    if senders is not None and isinstance(way, Reaching):
+        yield Destination(name="senders", host=senders.host, way=way, members=(), resources=senders.resources)
 
 
 async def _host(environment: Environment, there: Destination, owner: str) -> list[Finding]:
