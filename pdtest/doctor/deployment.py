@@ -16,6 +16,7 @@ from pdtest.cluster.requirements import CHECKS
 from pdtest.doctor.finding import Finding, fine, from_error, note, wrong
 from pdtest.environment.schema import ENGINE_ROLES, DeviceKind, Environment
 from pdtest.errors import PdtestError
+from pdtest.launch.devices import remedy
 from pdtest.launch.held import held
 from pdtest.launch.launcher import Launcher
 from pdtest.launch.lease import PortLeases, PortTaken, introduced
@@ -115,7 +116,7 @@ def devices(environment: Environment, ways: Mapping[str, Launcher]) -> Iterator[
             holder = holders.get(f"{kind.kind.value}-{device}")
             if holder is not None:
                 fact = f"'{name}' asks for {kind.kind} {device}, which is held by {introduced(dict(holder))}"
-                yield wrong("devices", fact, "wait for that run, end it, or give the member another device")
+                yield wrong("devices", fact, remedy(holder))
 
 
 def chips_of(environment: Environment) -> Mapping[DeviceKind, tuple[int, ...]]:

@@ -13,6 +13,7 @@ import psutil
 
 from pdtest.doctor.finding import Finding, fine, note, wrong
 from pdtest.launch.claims import default_directory
+from pdtest.launch.devices import remedy
 from pdtest.launch.held import held
 from pdtest.launch.lease import introduced
 
@@ -64,7 +65,9 @@ def leases(directory: Path | None = None) -> Iterator[Finding]:
         yield note(
             "leases",
             f"{'; '.join(told)}: held by {introduced(dict(oldest))}",
-            "nothing, unless you need them: pdtest ps shows what stands, pdtest down ends it",
+            remedy(oldest)
+            if "left" in oldest
+            else "nothing, unless you need them: pdtest ps shows what stands, pdtest down ends it",
         )
     if not claims:
         yield fine("leases", f"nobody holds a port or a device ({place})")

@@ -69,10 +69,8 @@ class DeviceClaims:
 
     def _take(self, name: str, purpose: str) -> None:
         last = self._claims.last_holder(name)
-        if last and last.get("owner") != self._owner and not self._claims.holder(name):
-            left = [process.pid for process in Kin({OWNER_VARIABLE: str(last.get("owner"))}).scan()]
-            if left:
-                raise Denied(name, "held", holder={**last, "left": left})
+        if last.get("owner") != self._owner and (killed := survived(self._claims, name)):
+            raise Denied(name, "held", holder=killed)
         if not self._claims.take(name, purpose):
             raise Denied(name, "held", holder=self._claims.holder(name) or _killed(last))
 
@@ -93,6 +91,15 @@ class DeviceClaims:
 def device_name(kind: str, device: int) -> str:
     """What a device's claim is called, on every machine."""
     return f"{kind}-{device}"
+
+
+def survived(claims: Claims, name: str) -> Mapping[str, Any]:
+    """Who had ``name`` and was killed, with the pids of what it ``left``; empty where nothing still runs."""
+    last = claims.last_holder(name)
+    if not last or claims.holder(name):
+        return {}
+    left = [process.pid for process in Kin({OWNER_VARIABLE: str(last.get("owner"))}).scan()]
+    return {**last, "left": left} if left else {}
 
 
 def _killed(last: Mapping[str, Any]) -> Mapping[str, Any]:

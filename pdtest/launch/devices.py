@@ -30,7 +30,7 @@ class DeviceTaken(PdtestError):
             f"another run holds {self.device}, which {asks} asks for",
             seen=introduced(self.holder) or "it has written nothing of itself",
             where=where,
-            next_step=_remedy(self.holder),
+            next_step=remedy(self.holder),
         )
 
     @classmethod
@@ -67,7 +67,8 @@ class DeviceLeases:
         self._claims.release_all()
 
 
-def _remedy(holder: Mapping[str, Any]) -> str:
+def remedy(holder: Mapping[str, Any]) -> str:
+    """What to do about one who has a device."""
     if left := holder.get("left"):
         return f"end what it left: kill {' '.join(map(str, left))}"
     return "wait for it (--cluster-wait; pdtest up --wait), end it, or give the member another device"

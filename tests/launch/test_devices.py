@@ -195,6 +195,7 @@ def test_what_a_run_left_that_was_killed_with_its_reaper_is_told(
                 ours.hold("cuda", {0: "a test"})
             assert f"it was killed, and left processes {child}" in str(refusal.value)
             assert refusal.value.next_step == f"end what it left: kill {child}"
+            assert held(directory)["cuda-0"]["left"] == [child]
 
         os.kill(child, signal.SIGKILL)
         until(lambda: free(ours, 0), "nothing of it is left")
