@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Literal, Self
 
@@ -26,6 +27,14 @@ _EVERY_S: Final = 0.1
 _ON_ITS_WAY_S: Final = 0.2
 
 
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A change, and when it was made: seconds of the monotonic clock."""
+
+    at_s: float
+    event: Scaled
+
+
 class Scaler:
     """Starts a member on standby when its router wants one more, adds it, and the other way round.
 
@@ -34,8 +43,8 @@ class Scaler:
     to do, at the latest after ``drain_s``. When the context is left, those that were started are on standby
     again, and what went wrong meanwhile is raised.
 
-    ``heard``: all that the router said. ``changes``: what was done. ``short``: roles of which it wanted one
-    more when nobody was left on standby.
+    ``heard``: all that the router said. ``done``: what followed, removals when the context is left included.
+    ``short``: roles of which it wanted one more when nobody was left on standby.
     """
 
     def __init__(
@@ -56,7 +65,7 @@ class Scaler:
         self._started: list[str] = []
         self._thread = threading.Thread(target=self._run, name="pdtest-scaler", daemon=True)
         self.heard: list[Heard] = []
-        self.changes: list[Scaled] = []
+        self.done: list[Done] = []
         self.short: set[Role] = set()
 
     def __enter__(self) -> Self:
@@ -163,7 +172,7 @@ class Scaler:
         *,
         left: str = "",
     ) -> None:
-        role = self._role(name)
+        at_s, role = time.monotonic(), self._role(name)
         event = Scaled(
             router=self._router,
             member=name,
@@ -171,10 +180,10 @@ class Scaler:
             change=change,
             now=await self._count(role, membership),
             wanted=wanted,
-            took_s=time.monotonic() - begun,
+            took_s=at_s - begun,
             left=left,
         )
-        self.changes.append(event)
+        self.done.append(Done(at_s=at_s, event=event))
         self._tell(event)
 
     async def _count(self, role: Role, membership: Membership) -> int:

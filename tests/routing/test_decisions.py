@@ -1,15 +1,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import pytest
 
-from pdtest.client.endpoint import Endpoint
 from pdtest.client.metrics import Metrics
-from pdtest.client.prompts import Prompts
-from pdtest.client.request import Request
-from pdtest.routing.decisions import Bound, added_p99, decision_p99, measured
+from pdtest.routing.decisions import Bound, added_p99, decision_p99
 
 EMPTY = Metrics.parse("")
 
@@ -68,37 +64,3 @@ def test_what_a_router_adds_is_an_upper_limit() -> None:
     assert bound.within(0.0001) is None  # never a failure: engines and the way there are in it
     assert added_p99([0.001] * 98 + [0.5] * 2, [0.001]).at_most_s == pytest.approx(0.499)  # type: ignore[union-attr]
     assert added_p99([], [1.0]) is None
-
-
-@pytest.mark.parametrize("router", ["proxy", "router"])
-async def test_refusals_measure_routers_from_outside(
-    router: str, endpoints: Mapping[str, Endpoint], prompts: Prompts
-) -> None:
-    bound = await measured(endpoints[router], endpoints["prefill"], requests=20, prompt=prompts.tokens(20))
-    assert bound is not None
-    assert bound.requests == 20
-    assert 0 < bound.at_most_s < 10
-    # Refusals do no harm: both instances of each side are still used.
-    request = Request.tokens(prompts.tokens(8), max_tokens=1)
-    assert {(await endpoints[router].generate(request)).status for _ in range(4)} == {200}
-
-
-async def test_who_does_not_refuse_cannot_be_measured(
-    endpoints: Mapping[str, Endpoint], prompts: Prompts
-) -> None:
-    prompt = prompts.tokens(2000)  # 400 from an engine, and 404 from a path that is not there
-    assert await measured(endpoints["decode"], endpoints["decode"], requests=2, prompt=prompt) is not None
-    elsewhere = endpoints["decode"].__class__(
-        "elsewhere", endpoints["decode"].url + "/x", model="m", http=endpoints["decode"].http
-    )
-    assert await measured(elsewhere, endpoints["decode"], requests=2, prompt=prompt) is None
-
-
-async def test_the_embedded_proxy_tells_its_own(endpoints: Mapping[str, Endpoint], prompts: Prompts) -> None:
-    before = await endpoints["proxy"].metrics()
-    for _ in range(3):
-        await endpoints["proxy"].generate(Request.tokens(prompts.tokens(8), max_tokens=1))
-    bound = decision_p99(before, await endpoints["proxy"].metrics())
-    assert bound is not None
-    assert bound.requests == 3
-    assert bound.source in str(bound)

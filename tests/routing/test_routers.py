@@ -1,4 +1,4 @@
-"""What observers say of real routers, held against what the engines counted."""
+"""Two real routers over the same engines: what they say of themselves, and what the engines counted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from pdtest.client.prompts import Prompts
 from pdtest.client.request import Request
 from pdtest.cluster.cluster import Cluster
 from pdtest.environment.schema import Role
+from pdtest.routing.addresses import location
 from pdtest.routing.counted import MetricsObserver
+from pdtest.routing.decisions import decision_p99, measured
+from pdtest.routing.membership import Membership, Refused, membership_of
 from pdtest.routing.observer import Observer
 from pdtest.routing.served import Observation, Path
 from pdtest.routing.told import HeaderObserver, RequestIdObserver
@@ -165,3 +168,94 @@ async def test_an_engine_that_somebody_else_uses_makes_counts_unknown(
     seen = await counted.observe(send)
     assert "1 requests were answered, and engines counted 2" in seen.unknown
     assert seen.uncounted == seen.unknown
+
+
+@ROUTERS
+async def test_refusals_measure_routers_from_outside(
+    router: str, endpoints: Mapping[str, Endpoint], prompts: Prompts
+) -> None:
+    bound = await measured(endpoints[router], endpoints["prefill"], requests=20, prompt=prompts.tokens(20))
+    assert bound is not None
+    assert bound.requests == 20
+    assert 0 < bound.at_most_s < 10
+    # Refusals do no harm: both instances of each side are still used.
+    request = Request.tokens(prompts.tokens(8), max_tokens=1)
+    assert {(await endpoints[router].generate(request)).status for _ in range(4)} == {200}
+
+
+async def test_who_does_not_refuse_cannot_be_measured(
+    endpoints: Mapping[str, Endpoint], prompts: Prompts
+) -> None:
+    prompt = prompts.tokens(2000)  # 400 from an engine, and 404 from a path that is not there
+    assert await measured(endpoints["decode"], endpoints["decode"], requests=2, prompt=prompt) is not None
+    elsewhere = endpoints["decode"].__class__(
+        "elsewhere", endpoints["decode"].url + "/x", model="m", http=endpoints["decode"].http
+    )
+    assert await measured(elsewhere, endpoints["decode"], requests=2, prompt=prompt) is None
+
+
+async def test_the_embedded_proxy_tells_its_own(endpoints: Mapping[str, Endpoint], prompts: Prompts) -> None:
+    before = await endpoints["proxy"].metrics()
+    for _ in range(3):
+        await endpoints["proxy"].generate(Request.tokens(prompts.tokens(8), max_tokens=1))
+    bound = decision_p99(before, await endpoints["proxy"].metrics())
+    assert bound is not None
+    assert bound.requests == 3
+    assert bound.source in str(bound)
+
+
+def membership(stack: Cluster, router: Endpoint) -> Membership:
+    found = membership_of(stack.environment, router)
+    assert found is not None
+    return found
+
+
+def everybody(stack: Cluster) -> dict[Role, set[str]]:
+    roles = (Role.PREFILL, Role.DECODE)
+    return {role: {location(one.url) for one in stack.with_role(role)} for role in roles}
+
+
+async def served_by(router: Endpoint, observer: Observer, prompts: Prompts, many: int) -> Counter[str]:
+    async def send() -> Sequence[Answer]:
+        requests = [Request.tokens(prompts.tokens(8), max_tokens=1) for _ in range(many)]
+        return [await router.generate(request) for request in requests]
+
+    return (await observer.observe(send)).decodes
+
+
+async def test_who_is_removed_gets_nothing_until_it_is_back(
+    stack: Cluster, endpoints: Mapping[str, Endpoint], counted: MetricsObserver, prompts: Prompts
+) -> None:
+    proxy, gone = endpoints["proxy"], endpoints["decode-2"].url
+    members = membership(stack, proxy)
+    assert members.adds
+    assert {role: set(known) for role, known in (await members.listed()).items() if known} == everybody(stack)
+    await members.remove(Role.DECODE, gone)
+    assert location(gone) not in (await members.listed())[Role.DECODE]
+    assert await served_by(proxy, counted, prompts, 4) == {"decode": 4}
+    with pytest.raises(Refused, match="there is no decode instance"):
+        await members.remove(Role.DECODE, gone)
+    await members.add(Role.DECODE, gone)
+    async with asyncio.timeout(20):
+        while "decode-2" not in await served_by(proxy, counted, prompts, 2):
+            pass  # the proxy asks for its health first
+
+
+async def test_vllm_router_lets_go_and_takes_nobody_back(
+    stack: Cluster, endpoints: Mapping[str, Endpoint], counted: MetricsObserver, prompts: Prompts
+) -> None:
+    router, gone = endpoints["router"], endpoints["decode-2"].url
+    members = membership(stack, router)
+    assert (members.adds, members.removes) == (False, True)
+    assert {role: set(known) for role, known in (await members.listed()).items()} == everybody(stack)
+    try:
+        await members.remove(Role.DECODE, gone)
+        assert (await members.listed())[Role.DECODE] == (location(endpoints["decode"].url),)
+        assert await served_by(router, counted, prompts, 4) == {"decode": 4}
+        with pytest.raises(Refused, match="did not do"):
+            await members.remove(Role.DECODE, gone)
+        with pytest.raises(Refused, match="add_decode_server"):
+            await members.add(Role.DECODE, gone)
+    finally:
+        await asyncio.to_thread(stack.restart, "router")
+    assert {role: set(known) for role, known in (await members.listed()).items()} == everybody(stack)
