@@ -1,1 +1,1 @@
-"""Does a router decide as the environment's `routing:` says? Errands go through it, and findings come of them."""
+"""Does a router decide as the environment says (`routing:`)? Errands go through it, findings come of them."""

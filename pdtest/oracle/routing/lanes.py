@@ -41,6 +41,11 @@ class Lanes:
         """The shortest lengths that must take this way, whatever an adaptive router thinks; None: none do."""
         return next((lane for lane in self._candidates() if self._must(lane, path)), None)
 
+    def handed_over(self, prompt: int) -> Lane | None:
+        """So long a prompt with an answer of a token, if it must be handed over."""
+        lane = Lane(prompt=prompt, answer=1)
+        return lane if self._must(lane, Path.PREFILL) else None
+
     def every(self, path: Path) -> list[Lane]:
         """One of each kind that must take this way: a hybrid instance gets long ones, and one-sided ones."""
         found = [lane for lane in self._candidates() if self._must(lane, path)]
