@@ -1,10 +1,11 @@
-"""What the embedded proxy adds: to the time to first token at 50 streams, and to each chunk.
+"""What the embedded proxy adds: to the time to first token at 50 streams, to each chunk, and in deciding.
 
 python -m benchmarks.embedded_proxy [--rounds 2] [--streams 50]
 
 The same load goes to a chunk server directly and through the proxy, in turn. The chunk server is prefill and
 decode in one, and answers at once; so what is added is the proxy, its second request included. First at a
-pace that engines have, then with more chunks than the limit.
+pace that engines have, then with more chunks than the limit. Last, how long it takes to say who of 24
+instances gets a prompt of 2000 tokens, at some 500 requests a second, by the policies that look at most.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -29,6 +30,17 @@ import uvloop
 _TTFT_LIMIT_MS = 1.5
 _CHUNKS_LIMIT = 5000
 _ROUND_S = 1.2
+_DECISION_LIMIT_MS = 10
+_SIDES = {"prefiller": 8, "decoder": 12, "hybrid": 4}
+_DECIDING = (
+    *("--phase-policy", "adaptive", "--policy", "cache_aware"),
+    *("--session-header", "x-session-id", "--scale-prefill", "1", "8"),
+)
+
+_READY_S = 30
+_POLL_S = 0.02
+#: Prompts that share their first half.
+_SHARING = 0.8
 
 _CHUNK = b'data: {"choices": [{"index": 0, "text": "a", "finish_reason": null}]}\n\n'
 _PREFILLED = json.dumps(
@@ -46,14 +58,42 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--streams", type=int, default=50)
-    parser.add_argument("--serve", type=int, metavar="PORT", help="be the chunk server")
+    parser.add_argument("--serve", type=int, nargs="+", metavar="PORT", help="be the chunk server")
     options = parser.parse_args()
     if options.serve:
         uvloop.run(_serve(options.serve))
         return
     server_port, proxy_port = _free_port(), _free_port()
-    with _started(server_port, proxy_port) as proxy:
+    with _started({"prefiller": [server_port], "decoder": [server_port]}, proxy_port) as proxy:
         uvloop.run(_measure(options.rounds, options.streams, server_port, proxy_port, proxy))
+    proxy_port = _free_port()
+    sides = {side: [_free_port() for _ in range(number)] for side, number in _SIDES.items()}
+    with _started(sides, proxy_port, *_DECIDING):
+        uvloop.run(_decisions(proxy_port, options.streams))
+
+
+async def _decisions(proxy: int, streams: int) -> None:
+    number = sum(_SIDES.values())
+    async with asyncio.timeout(_READY_S):
+        while _usable(await _asked(proxy, "/health")) < number:  # noqa: ASYNC110 - nobody announces it
+            await asyncio.sleep(_POLL_S)
+    load = await _load(proxy, streams, _SHORT, seconds=2 * _ROUND_S, tokens=2000)
+    told = [line.rpartition(" ") for line in (await _asked(proxy, "/metrics")).splitlines()]
+    figures = {name.removeprefix("pdtest_proxy_decision_seconds"): value for name, _, value in told}
+    count = int(figures["_count"])
+    buckets = {
+        name[len('_bucket{le="') : -2]: int(value) for name, value in figures.items() if "_bucket{le" in name
+    }
+    p99 = next(bound for bound, seen in buckets.items() if seen >= 0.99 * count)
+    print(
+        f"deciding among {number} instances at {len(load.firsts_s) / load.seconds:.0f} requests/s: "
+        f"mean {1000 * float(figures['_sum']) / count:.2f} ms, p99 within {1000 * float(p99):g} ms, "
+        f"limit {_DECISION_LIMIT_MS} ms ({count} requests)"
+    )
+
+
+def _usable(health: str) -> int:
+    return sum(value for value in json.loads(health or "{}").values() if isinstance(value, int))
 
 
 async def _measure(rounds: int, streams: int, server: int, proxy: int, process: psutil.Process) -> None:
@@ -100,6 +140,8 @@ class _Pace:
 _LIKE_ENGINES = _Pace(chunks=40, pause_s=0.02)
 #: More than the limit is offered at 50 streams.
 _FAST = _Pace(chunks=240, pause_s=0.003)
+#: About 500 requests a second at 50 streams.
+_SHORT = _Pace(chunks=5, pause_s=0.018)
 
 
 @dataclass(kw_only=True)
@@ -126,18 +168,22 @@ class _Load:
         )
 
 
-async def _load(port: int, streams: int, pace: _Pace, *, seconds: float) -> _Load:
-    """Streams one after the other on so many connections, begun at random within one stream's time."""
+async def _load(port: int, streams: int, pace: _Pace, *, seconds: float, tokens: int = 0) -> _Load:
+    """Streams one after the other on so many connections, begun at random within one stream's time.
+
+    ``tokens`` is the length of prompts of which four in five share their first half with others.
+    """
     load = _Load()
     began = time.perf_counter()
 
     async def one() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         await asyncio.sleep(random.random() * pace.chunks * pace.pause_s)  # noqa: S311
-        asked = {"prompt": "a" * 64, "stream": True, "max_tokens": pace.chunks, "pause_s": pace.pause_s}
-        body = json.dumps(asked).encode()
-        head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
         while time.perf_counter() < began + seconds:
+            prompt = _prompt(tokens) if tokens else "a" * 64
+            asked = {"prompt": prompt, "stream": True, "max_tokens": pace.chunks, "pause_s": pace.pause_s}
+            body = json.dumps(asked).encode()
+            head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
             sent_at = time.perf_counter()
             writer.write(head + body)
             seen = await reader.readuntil(b"\r\n\r\n")
@@ -198,22 +244,22 @@ class _ChunkServer(asyncio.Protocol):
         write(b"0\r\n\r\n")
 
 
-async def _serve(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(_ChunkServer, "127.0.0.1", port)
-    await server.serve_forever()
+async def _serve(ports: Sequence[int]) -> None:
+    loop = asyncio.get_running_loop()
+    servers = [await loop.create_server(_ChunkServer, "127.0.0.1", port) for port in ports]
+    await asyncio.gather(*(server.serve_forever() for server in servers))
 
 
 @contextmanager
-def _started(server_port: int, proxy_port: int) -> Iterator[psutil.Process]:
-    """The chunk server and the proxy."""
-    lists = []
-    for side in ("prefiller", "decoder"):
-        lists += [f"--{side}-hosts", "127.0.0.1", f"--{side}-ports", str(server_port)]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.embedded_proxy", "--serve", str(server_port)]
-    )
+def _started(sides: Mapping[str, Sequence[int]], proxy_port: int, *more: str) -> Iterator[psutil.Process]:
+    """The chunk server, on all ports of all sides, and the proxy."""
+    lists: list[str] = []
+    for side, ports in sides.items():
+        lists += [f"--{side}-hosts", *["127.0.0.1"] * len(ports), f"--{side}-ports", *map(str, ports)]
+    every = sorted({str(port) for ports in sides.values() for port in ports})
+    server = subprocess.Popen([sys.executable, "-m", "benchmarks.embedded_proxy", "--serve", *every])
     proxy = subprocess.Popen(
-        [sys.executable, "-m", "pdtest.embedded.proxy", "--port", str(proxy_port), *lists],
+        [sys.executable, "-m", "pdtest.embedded.proxy", "--port", str(proxy_port), *lists, *more],
         stderr=subprocess.DEVNULL,
     )
     try:
@@ -225,18 +271,29 @@ def _started(server_port: int, proxy_port: int) -> Iterator[psutil.Process]:
 
 
 async def _healthy(port: int) -> None:
-    while True:
-        try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.02)
-            continue
-        writer.write(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-        status = await reader.readline()
-        writer.close()
-        if b" 200 " in status:
-            return
-        await asyncio.sleep(0.02)
+    while not await _asked(port, "/health"):  # noqa: ASYNC110 - nobody announces it
+        await asyncio.sleep(_POLL_S)
+
+
+async def _asked(port: int, path: str) -> str:
+    """The body of a 200; empty where there is none."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return ""
+    writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+    body = await reader.readexactly(length)
+    writer.close()
+    return body.decode() if b" 200 " in head.partition(b"\r\n")[0] else ""
+
+
+def _prompt(tokens: int) -> list[int]:
+    """Its first half is one of twenty, or its own."""
+    source = random.Random(random.randrange(20)) if random.random() < _SHARING else random.Random()  # noqa: S311
+    half = source.choices(range(256), k=tokens // 2)
+    return half + random.choices(range(256), k=tokens - len(half))  # noqa: S311
 
 
 def _cpu_s(process: psutil.Process) -> float:
