@@ -10,8 +10,8 @@ from pdtest.events.record import Event
 class Scaled(Event):
     """A router was told of a member that serves now, or was let go of one, which was ended then.
 
-    ``now``: how many of this role the router has since. ``took_s``: to start it, or until it had nothing
-    left to do. ``left``: what it still had to do when it was ended all the same; empty: nothing.
+    ``now``: how many of this role the router has since. ``took_s``: to start it, or from when it was removed
+    until it was ended. ``left``: what it still had to do when it was ended all the same; empty: nothing.
     """
 
     router: str

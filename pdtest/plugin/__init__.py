@@ -47,6 +47,7 @@ from pdtest.plugin.record import TestRecord
 from pdtest.plugin.report import conclude, prepare
 from pdtest.plugin.rivals import rivals
 from pdtest.plugin.routing import changes, errands, joined, lanes, membership, new_changes, router
+from pdtest.plugin.scaling import scaler
 from pdtest.plugin.selection import select
 from pdtest.plugin.stash import KILLING, RECORD, RUN, SELECTION
 from pdtest.plugin.topologies import topologies
@@ -90,6 +91,7 @@ __all__ = [
     "renewed",
     "router",
     "rule",
+    "scaler",
     "store",
     "topologies",
 ]

@@ -29,7 +29,7 @@ _ON_ITS_WAY_S: Final = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """A change, and when it was made: seconds of the monotonic clock."""
+    """A change, and when the router was told: seconds of the monotonic clock."""
 
     at_s: float
     event: Scaled
@@ -135,13 +135,14 @@ class Scaler:
         # A start that fails ends all members, a restart only this one.
         await asyncio.to_thread(self._cluster.restart, name)
         self._started.append(name)
+        told = time.monotonic()
         await membership.add(self._role(name), self._cluster.members[name].url)
-        await self._told(name, "added", membership, wanted, begun)
+        await self._note(name, "added", membership, wanted, at_s=told, took_s=told - begun)
 
     async def _let_go(
         self, name: str, membership: Membership, http: httpx.AsyncClient, *, wanted: int
     ) -> None:
-        begun = time.monotonic()
+        told = time.monotonic()
         self._started.remove(name)
         left = ""
         try:
@@ -149,7 +150,8 @@ class Scaler:
             left = await self._drained(name, http)
         finally:
             await asyncio.to_thread(self._cluster.stop, [name])
-        await self._told(name, "removed", membership, wanted, begun, left=left)
+        took_s = time.monotonic() - told
+        await self._note(name, "removed", membership, wanted, at_s=told, took_s=took_s, left=left)
 
     async def _drained(self, name: str, http: httpx.AsyncClient) -> str:
         """What it has left after it was given the time to finish; empty: nothing."""
@@ -162,17 +164,18 @@ class Scaler:
             await asyncio.sleep(_EVERY_S)
         return ""
 
-    async def _told(  # noqa: PLR0913 - one thing, and by name what is said of it
+    async def _note(  # noqa: PLR0913 - one thing, and by name what is said of it
         self,
         name: str,
         change: Literal["added", "removed"],
         membership: Membership,
         wanted: int,
-        begun: float,
         *,
+        at_s: float,
+        took_s: float,
         left: str = "",
     ) -> None:
-        at_s, role = time.monotonic(), self._role(name)
+        role = self._role(name)
         event = Scaled(
             router=self._router,
             member=name,
@@ -180,7 +183,7 @@ class Scaler:
             change=change,
             now=await self._count(role, membership),
             wanted=wanted,
-            took_s=at_s - begun,
+            took_s=took_s,
             left=left,
         )
         self.done.append(Done(at_s=at_s, event=event))

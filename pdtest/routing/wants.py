@@ -50,13 +50,16 @@ class Heard:
 async def wants_of(router: Endpoint) -> Wants:
     """By role, those that it scales. Raises NotScaling for a router that says nothing of the kind."""
     told = await router.document("/scaling")
-    try:
-        return _WANTS.validate_python(told or {})
-    except ValidationError as error:
-        raise NotScaling(
-            f"'{router.name}' does not say how many instances it wants",
-            expected='{"prefill": {"now": 1, "wanted": 2, "least": 1, "most": 3}, ...}',
-            seen=str(told)[:300],
-            where=f"{router.url}/scaling",
-            next_step=str(error).partition("\n")[0],
-        ) from None
+    wrong = "start it with bounds: routing.scaling"
+    if told:
+        try:
+            return _WANTS.validate_python(told)
+        except ValidationError as error:
+            wrong = str(error)
+    raise NotScaling(
+        f"'{router.name}' does not say how many instances it wants",
+        expected='{"prefill": {"now": 1, "wanted": 2, "least": 1, "most": 3}, ...}',
+        seen=str(told)[:300],
+        where=f"{router.url}/scaling",
+        next_step=wrong,
+    )

@@ -1,4 +1,4 @@
-"""A deployment grows with its load and shrinks after it, between its bounds, and no request is lost over it."""
+"""A deployment grows with its load and shrinks after it, between its bounds, and loses no request."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_instances_come_with_the_load_and_go_after_it(  # noqa: PLR0913, P
     errands: Errands,
     rule: Rule,
 ) -> None:
-    """One more of each is wanted, started, and used within `takes_up_s`; then it is removed, and ended idle."""
+    """One more of each is wanted, started, used within `takes_up_s`; then it is removed, and ended idle."""
     router = joined(*(name for name, one in cluster.environment.members.items() if one.standby))
     within_s = router.settings.takes_up_s
 

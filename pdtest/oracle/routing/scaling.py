@@ -73,8 +73,7 @@ def _shrank(role: Role, done: Sequence[Done]) -> Iterator[Finding]:
             text = f"{event.member} was not removed after the load"
             yield Finding(check="removed", ruling=Ruling.FAIL, text=text)
             continue
-        text = (
-            f"{event.member}, up in {event.took_s:.1f} s, was ended {gone.took_s:.1f} s after it was removed"
-        )
-        text += f" with work left: {gone.left}" if gone.left else ", with nothing left to do"
+        times = f"up in {event.took_s:.1f} s, ended {gone.took_s:.1f} s after it was removed"
+        work = f"with work left: {gone.left}" if gone.left else "with nothing left to do"
+        text = f"{event.member}: {times}, {work}"
         yield Finding(check="removed", ruling=Ruling.FAIL if gone.left else Ruling.PASS, text=text)
