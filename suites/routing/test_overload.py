@@ -26,7 +26,7 @@ _WITHIN_S, _EVERY_S = 10.0, 0.1
 async def test_an_overloaded_prefill_is_signalled(
     router: Router, engines: Mapping[str, Endpoint], lanes: Lanes, errands: Errands, rule: Rule
 ) -> None:
-    """While a prefill instance is busy all the time, more than `overload`; not before, nor some time after."""
+    """While a prefill instance is busier than `overload`: not before that, nor some time after it."""
     lane = lanes.handed_over(router.room * 3 // 4)
     if lane is None:
         pytest.skip("no long prompt is surely handed over, with these limits")

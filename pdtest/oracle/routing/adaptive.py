@@ -17,9 +17,11 @@ from pdtest.oracle.verdict import Finding, Ruling
 from pdtest.routing.served import Path
 
 #: Between two probes: they are to be no load themselves. Seconds.
-_PAUSE_S = 0.2
+_PAUSE_S = 0.3
 #: Probes in a row that must take the way that is waited for, to say that decisions have settled.
 _IN_A_ROW = 3
+#: Of the way from the configured threshold to the end of what it may be.
+_PART = 0.25
 
 
 @dataclass
@@ -61,19 +63,22 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class Middle:
-    """Prompts between the configured threshold and the ends of what it may be: half the way, by factors."""
+    """Prompts a quarter of the way from the configured threshold to the ends of what it may be, by factors.
+
+    They are on the other side once one kind of instance is busier than the other, by a quarter of its time.
+    """
 
     phase: ByPhase
 
     @property
     def above(self) -> Lane:
         """Long, until the threshold is well above the configured one."""
-        return Lane(prompt=math.ceil(self.phase.input_threshold * math.sqrt(self.phase.flex)), answer=1)
+        return Lane(prompt=math.ceil(self.phase.input_threshold * self.phase.flex**_PART), answer=1)
 
     @property
     def below(self) -> Lane:
         """Short, until the threshold is well below."""
-        return Lane(prompt=int(self.phase.input_threshold / math.sqrt(self.phase.flex)), answer=1)
+        return Lane(prompt=int(self.phase.input_threshold / self.phase.flex**_PART), answer=1)
 
     @property
     def long(self) -> Lane:
