@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -15,6 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from pdtest.client.endpoint import Endpoint
+from pdtest.client.errors import RequestTimedOut
 from pdtest.client.metrics import Metrics
 from pdtest.client.request import COMPLETIONS
 
@@ -66,7 +68,7 @@ def added_p99(through: Sequence[float], straight: Sequence[float]) -> Bound | No
 
     An upper limit only: the fastest straight one is subtracted from a slow one through it. None without any.
     """
-    if not through or not straight:
+    if not through or min(straight, default=math.inf) == math.inf:
         return None
     slow = sorted(through)[math.ceil(len(through) * _SHARE) - 1]
     return Bound(
@@ -78,27 +80,33 @@ def added_p99(through: Sequence[float], straight: Sequence[float]) -> Bound | No
 
 
 async def measured(
-    router: Endpoint, engine: Endpoint, *, requests: int, prompt: Sequence[int]
+    router: Endpoint, engine: Endpoint, *, requests: int, prompt: Sequence[int], within_s: float = 10.0
 ) -> Bound | None:
-    """From outside: ``requests`` refused ones through the router, and as many straight at ``engine``.
+    """From outside: up to ``requests`` refused ones through the router, and as many straight at ``engine``.
 
-    None where they are not refused as expected, with status 400.
+    As many as there is time for ``within_s``; one that is not answered by then has no upper limit. None where
+    they are not refused as expected, with status 400.
     """
     body = {"model": engine.model, "prompt": list(prompt), "max_tokens": 0}
-    through, straight = [], []
-    for _ in range(requests):
-        through.append(await _refused(router, body))
-        straight.append(await _refused(engine, body))
-        await asyncio.sleep(0)  # whoever puts load on meanwhile must get to it
-    known = [one for one in through if one is not None]
-    if len(known) < requests:
-        return None
-    return added_p99(known, [one for one in straight if one is not None])
+    through: list[float] = []
+    straight: list[float] = []
+    deadline = time.monotonic() + within_s
+    while len(through) < requests and time.monotonic() < deadline:
+        for endpoint, times in ((engine, straight), (router, through)):
+            took = await _refused(endpoint, body, deadline - time.monotonic())
+            if took is None:
+                return None
+            times.append(took)
+    return added_p99(through, straight)
 
 
-async def _refused(endpoint: Endpoint, body: Mapping[str, Any]) -> float | None:
-    """Seconds until it was refused."""
-    reply = await endpoint.command("POST", COMPLETIONS, body=body)
+async def _refused(endpoint: Endpoint, body: Mapping[str, Any], within_s: float) -> float | None:
+    """Seconds until it was refused; infinite for one that was not answered in time."""
+    try:
+        async with asyncio.timeout(within_s):
+            reply = await endpoint.command("POST", COMPLETIONS, body=body)
+    except (TimeoutError, RequestTimedOut):
+        return math.inf
     return reply.total_s if reply.status == HTTPStatus.BAD_REQUEST else None
 
 

@@ -183,17 +183,6 @@ async def test_refusals_measure_routers_from_outside(
     assert {(await endpoints[router].generate(request)).status for _ in range(4)} == {200}
 
 
-async def test_who_does_not_refuse_cannot_be_measured(
-    endpoints: Mapping[str, Endpoint], prompts: Prompts
-) -> None:
-    prompt = prompts.tokens(2000)  # 400 from an engine, and 404 from a path that is not there
-    assert await measured(endpoints["decode"], endpoints["decode"], requests=2, prompt=prompt) is not None
-    elsewhere = endpoints["decode"].__class__(
-        "elsewhere", endpoints["decode"].url + "/x", model="m", http=endpoints["decode"].http
-    )
-    assert await measured(elsewhere, endpoints["decode"], requests=2, prompt=prompt) is None
-
-
 async def test_the_embedded_proxy_tells_its_own(endpoints: Mapping[str, Endpoint], prompts: Prompts) -> None:
     before = await endpoints["proxy"].metrics()
     for _ in range(3):
