@@ -76,13 +76,7 @@ class FlockLock:
     @classmethod
     def take(cls, path: Path) -> FlockLock | None:
         """The lock on ``path``, made if need be; None where it is held."""
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            # Only here O_CREAT: in a sticky directory the kernel forbids it for files of other users.
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT, 0o666)
-            with suppress(OSError):
-                os.fchmod(descriptor, 0o666)
+        descriptor = _opened(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -135,8 +129,12 @@ class Claims:
 
     def release(self, name: str) -> None:
         """Give it back."""
-        with suppress(OSError):
-            self._note(name).unlink()
+        note = self._note(name)
+        try:
+            note.unlink()
+        except OSError:  # another user made it: in a sticky directory nobody else may remove it
+            with suppress(OSError):
+                os.truncate(note, 0)
         self._locks.pop(name).release()
 
     def release_all(self) -> None:
@@ -174,9 +172,9 @@ class Claims:
             "cwd": os.getcwd(),  # noqa: PTH109 - Path.cwd() is the same call
             "purpose": purpose,
         }
-        with suppress(OSError):  # for messages only: the lock is what counts
-            self._note(name).unlink(missing_ok=True)
-            self._note(name).write_text(json.dumps(holder), encoding="utf-8")
+        with suppress(OSError), open(_opened(self._note(name)), "r+", encoding="utf-8") as note:
+            note.truncate()  # of one who was killed
+            note.write(json.dumps(holder))
 
 
 class PortClaims:
@@ -269,6 +267,18 @@ def bindable(port: int, address: str) -> bool:
         except (OSError, OverflowError) as error:
             return getattr(error, "errno", None) not in {errno.EADDRINUSE, errno.EACCES}
     return True
+
+
+def _opened(path: Path) -> int:
+    """A descriptor of a file that all users of the machine may write, made if need be."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        # Only here O_CREAT: in a sticky directory the kernel forbids it for files of other users.
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT, 0o666)
+        with suppress(OSError):
+            os.fchmod(descriptor, 0o666)
+        return descriptor
 
 
 def _lives(holder: Mapping[str, Any]) -> bool:

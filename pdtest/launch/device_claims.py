@@ -19,7 +19,7 @@ from pdtest.launch.kin import OWNER_VARIABLE, Kin
 
 _GATE = "devices.lock"
 #: Taking takes milliseconds. Who stands in the gate for longer was stopped there, and nobody waits for that.
-_AT_THE_GATE_S = 1.0
+_AT_THE_GATE_S = 3.0
 _LOOK_S = 0.005
 
 

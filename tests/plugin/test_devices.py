@@ -120,7 +120,7 @@ def test_two_runs_at_once_take_turns(box: Project) -> None:
 
 
 def test_environments_of_one_run_that_want_one_device_go_to_one_worker(box: Project) -> None:
-    box.tests("import pytest\n@pytest.mark.spreads\n" + TEST)
+    box.tests(TEST)
 
     result = box.pytester.run(*box.command("-n", "2", "--cluster-wait=5", "--env", "second", env="first"))
 
