@@ -41,6 +41,8 @@ CONNECTORS = {
 class Stack:
     contract: str
     proxy: int
+    #: A proxy over the same engines that leaves to decode what is short; None where that is not allowed.
+    router: int | None
     prefill: int
     decode: int
     processes: Processes
@@ -80,9 +82,20 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     )
     where = ("--zmq-port", zmq) if contract == "p2p-nccl" else lists
     processes.start("proxy", "pdtest.embedded.proxy", "--port", proxy, "--contract", contract, *where)
+    router = None if contract == "p2p-nccl" else free_port()
+    if router is not None:
+        by_phase = ("--port", router, "--phase-policy", "threshold", "--input-threshold", 1000)
+        processes.start("router", "pdtest.embedded.proxy", "--contract", contract, *by_phase, *lists)
     try:
-        processes.ready([prefill, decode, proxy])
-        yield Stack(contract=contract, proxy=proxy, prefill=prefill, decode=decode, processes=processes)
+        processes.ready([port for port in (prefill, decode, proxy, router) if port is not None])
+        yield Stack(
+            contract=contract,
+            proxy=proxy,
+            router=router,
+            prefill=prefill,
+            decode=decode,
+            processes=processes,
+        )
     finally:
         processes.stop()
 
@@ -100,6 +113,17 @@ def test_an_answer_through_the_proxy_is_the_colocated_one_and_its_kv_moved(stack
     assert answer["choices"] == expected["choices"]
     prompt_tokens = answer["usage"]["prompt_tokens"]
     assert moved == prompt_tokens - (1 if stack.contract == "p2p-nccl" else 0)
+
+
+def test_what_is_left_to_decode_alone_is_the_same_answer_and_nothing_moves(stack: Stack) -> None:
+    if stack.router is None:
+        pytest.skip(f"with {stack.contract} the request id names both instances")
+    body = {"model": "m", "prompt": "y" + PROMPT, "max_tokens": 40, "temperature": 0}
+    before = stack.moved()
+    alone = ask(stack.router, "/v1/completions", body).body
+    assert stack.moved() == before
+    assert alone["choices"] == ask(stack.prefill, "/v1/completions", body).body["choices"]
+    assert ask(stack.router, "/stats").body["prefill_instances"][0]["done"] == 0
 
 
 def test_nothing_is_left_behind(stack: Stack) -> None:
