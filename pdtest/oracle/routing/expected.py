@@ -83,7 +83,7 @@ def _way(is_long: bool, is_one_sided: bool, hybrids: bool) -> Path:
 def _thresholds(phase: ByPhase) -> tuple[Fraction, Fraction]:
     """The lowest and the highest that may be in force."""
     configured = Fraction(phase.input_threshold)
-    flex = Fraction(phase.flex) if phase.policy == "adaptive" else Fraction(1)
+    flex = _decimal(phase.flex) if phase.policy == "adaptive" else Fraction(1)
     return configured / flex, configured * flex
 
 
@@ -96,13 +96,18 @@ def _truths(value: Span, lowest: Fraction, highest: Fraction) -> Iterator[bool]:
 
 
 def _one_sided(phase: ByPhase, lengths: Lengths) -> Iterator[bool]:
-    ratio = Fraction(phase.ratio)
+    ratio = _decimal(phase.ratio)
     # Answers of late may have been as short as one token; none is counted longer than it may become.
     shortest = 1 if phase.policy == "adaptive" else lengths.answer
     if lengths.prompt.most >= ratio * shortest:
         yield True
     if lengths.prompt.least < ratio * lengths.answer:
         yield False
+
+
+def _decimal(number: float) -> Fraction:
+    """As it is written: 0.1 is a tenth, and not the binary fraction next to it."""
+    return Fraction(str(number))
 
 
 def _prompt_of(request: Request) -> Span:
