@@ -46,10 +46,17 @@ _ALWAYS = (
     Choice(words=("run", "{env}"), does="its tests"),
     Choice(words=("doctor", "{env}"), does="is anything wrong with this machine"),
     Choice(words=("config", "{env}", "{answer}"), does="what is resolved", asks="member, or nothing for all"),
+    Choice(words=("report",), does="a page of what the last run has left"),
+    Choice(
+        words=("compare", "{answer}", "latest"),
+        does="the last run's loads against earlier ones",
+        asks="run, or baseline:NAME",
+    ),
 )
 _ELSEWHERE = (
     Choice(words=("init",), does="write an environment file"),
     Choice(words=("env", "list"), does="which environments there are"),
+    Choice(words=("mutants", "list"), does="which bugs can be planted"),
 )
 _QUIT, _OTHER = "q", "e"
 

@@ -22,7 +22,6 @@ from pdtest.services.diagnoses import COMMON, diagnosis
 from pdtest.services.errors import RenderError
 from pdtest.services.owned_flags import LISTENER
 from pdtest.services.proxy_peers import prefills_and_decodes
-from pdtest.services.references import resolved
 from pdtest.services.script_proxy import SCRIPT_LOG, ScriptProxyOptions, script, script_command
 from pdtest.services.service import Command, Diagnosis, LogRules, Peer, Placement, Probe, Stage
 from pdtest.services.serving import serving
@@ -72,7 +71,7 @@ class DemoProxyService:
     def render(self, placement: Placement) -> Command:
         """The script behind `when_up.py`. Raises RenderError on contradictions."""
         _refuse_other_than_loopback(placement)
-        options = _options(placement)
+        options = ScriptProxyOptions.of(placement)
         prefills, decodes = prefills_and_decodes(placement)
         instances = {
             "model": placement.environment.model.name,
@@ -103,7 +102,3 @@ def _refuse_other_than_loopback(placement: Placement) -> None:
 
 def _location(peer: Peer) -> str:
     return f"{peer.address}:{peer.ports['http']}"
-
-
-def _options(placement: Placement) -> ScriptProxyOptions:
-    return ScriptProxyOptions.model_validate(resolved(placement.member.options, placement))

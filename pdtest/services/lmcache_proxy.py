@@ -19,7 +19,6 @@ from pdtest.services.diagnoses import COMMON, diagnosis
 from pdtest.services.errors import RenderError
 from pdtest.services.owned_flags import LISTENER
 from pdtest.services.proxy_peers import prefills_and_decodes
-from pdtest.services.references import resolved
 from pdtest.services.script_proxy import (
     SCRIPT_LOG,
     ScriptProxyOptions,
@@ -68,7 +67,7 @@ class LmcacheProxyService:
     def render(self, placement: Placement) -> Command:
         """The script's command line. Raises RenderError on contradictions."""
         prefills, decodes = prefills_and_decodes(placement)
-        options = ScriptProxyOptions.model_validate(resolved(placement.member.options, placement))
+        options = ScriptProxyOptions.of(placement)
         structure = {
             "host": placement.address,
             "port": placement.ports["http"],

@@ -18,7 +18,6 @@ from pdtest.environment.schema import Member, Role
 from pdtest.services.diagnoses import COMMON, diagnosis
 from pdtest.services.owned_flags import LISTENER
 from pdtest.services.proxy_peers import prefills_and_decodes
-from pdtest.services.references import resolved
 from pdtest.services.script_proxy import (
     SCRIPT_LOG,
     ScriptProxyOptions,
@@ -66,7 +65,7 @@ class MooncakeProxyService:
 
     def render(self, placement: Placement) -> Command:
         """The script under `serve.py`. Raises RenderError on contradictions."""
-        options = _options(placement)
+        options = ScriptProxyOptions.of(placement)
         structure = (_PROGRAM, script(options, placement), *_instances(placement))
         command = script_command(placement, options, structure, owned=_OWNED)
         return replace(command, files={_PROGRAM: serving("mooncake"), **command.files})
@@ -83,7 +82,3 @@ def _instances(placement: Placement) -> Iterator[str]:
         yield from ("--prefill", peer.url, str(peer.ports.get("bootstrap", _BOOTSTRAP)))
     for peer in decodes:
         yield from ("--decode", peer.url)
-
-
-def _options(placement: Placement) -> ScriptProxyOptions:
-    return ScriptProxyOptions.model_validate(resolved(placement.member.options, placement))

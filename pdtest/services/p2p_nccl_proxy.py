@@ -20,7 +20,6 @@ from pdtest.environment.schema import Member
 from pdtest.services.diagnoses import COMMON, diagnosis
 from pdtest.services.owned_flags import LISTENER
 from pdtest.services.proxy_peers import prefills_and_decodes
-from pdtest.services.references import resolved
 from pdtest.services.script_proxy import (
     SCRIPT_LOG,
     ScriptProxyOptions,
@@ -78,7 +77,7 @@ class P2pNcclProxyService:
     def render(self, placement: Placement) -> Command:
         """The script under `serve.py`. Raises RenderError on contradictions."""
         prefills_and_decodes(placement)
-        options = _options(placement)
+        options = ScriptProxyOptions.of(placement)
         where = (placement.address, str(placement.ports["http"]), str(placement.ports["zmq"]))
         owned = {**LISTENER, "zmq-port": "members.<name>.ports.zmq"}
         command = script_command(
@@ -89,7 +88,3 @@ class P2pNcclProxyService:
     def probe(self, placement: Placement) -> Probe:
         """`/health`, which is ours; a proxy that is attached to need only listen."""
         return health_probe(placement, "/health")
-
-
-def _options(placement: Placement) -> ScriptProxyOptions:
-    return ScriptProxyOptions.model_validate(resolved(placement.member.options, placement))

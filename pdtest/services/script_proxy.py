@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from typing import Self
 
 from pydantic import Field
 
@@ -35,6 +36,11 @@ class ScriptProxyOptions(Settings):
         default=None, description="path of the proxy script. Not needed with launcher: attach"
     )
     python: Interpreter = Field(default=sys.executable, description="interpreter that runs it")
+
+    @classmethod
+    def of(cls, placement: Placement) -> Self:
+        """Those of a member, with what is known of it by now."""
+        return cls.model_validate(resolved(placement.member.options, placement))
 
 
 def script_command(

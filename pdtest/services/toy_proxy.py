@@ -16,7 +16,6 @@ from pdtest.services.arguments import flags
 from pdtest.services.diagnoses import COMMON
 from pdtest.services.owned_flags import LISTENER
 from pdtest.services.proxy_peers import paired_lists, prefills_and_decodes
-from pdtest.services.references import resolved
 from pdtest.services.script_proxy import SCRIPT_LOG, ScriptProxyOptions, script, script_command
 from pdtest.services.service import Command, Diagnosis, LogRules, Placement, Probe, Stage
 
@@ -52,13 +51,13 @@ class ToyProxyService:
 
     def render(self, placement: Placement) -> Command:
         """The script with all prefill and decode members as paired lists."""
-        options = _options(placement)
+        options = ToyProxyOptions.of(placement)
         structure = (script(options, placement), *flags(instance_lists(placement)))
         return script_command(placement, options, structure, owned=PAIRED_LISTS)
 
     def probe(self, placement: Placement) -> Probe:
         """The options' ready path, `/healthcheck` on all scripts known so far."""
-        return Probe(url=placement.url + _options(placement).ready_path)
+        return Probe(url=placement.url + ToyProxyOptions.of(placement).ready_path)
 
 
 def instance_lists(placement: Placement) -> dict[str, object]:
@@ -70,7 +69,3 @@ def instance_lists(placement: Placement) -> dict[str, object]:
         **paired_lists("prefiller", prefills),
         **paired_lists("decoder", decodes),
     }
-
-
-def _options(placement: Placement) -> ToyProxyOptions:
-    return ToyProxyOptions.model_validate(resolved(placement.member.options, placement))

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import yaml
 from typer.testing import CliRunner
 
 from pdtest.cli.main import app
+from pdtest.launch.guard import Guard
+from pdtest.launch.kin import OWNER_VARIABLE
 from pdtest.launch.lease import PortLeases
 
 ROOT = Path(__file__).parents[2]
@@ -32,11 +35,18 @@ def render(*arguments: str | Path | int, code: int = 0, root: Path = ROOT) -> st
 
 
 @pytest.fixture
-def ports() -> Iterator[int]:
-    """The first of enough ports that no other test has."""
+def ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The first of enough ports that no other test has.
+
+    What scripts start is meant to outlive them. Should pytest be killed meanwhile, a reaper ends it.
+    """
+    owner = f"test_render-{uuid.uuid4().hex}"
+    monkeypatch.setenv(OWNER_VARIABLE, owner)
+    guard = Guard(owner, tmp_path / "reaper.log")
     leases = PortLeases("test_render")
     yield leases.take(20)
     leases.release_all()
+    guard.dismiss()
 
 
 def bash(script: Path, *arguments: str, code: int | None = 0, **env: str) -> str:
