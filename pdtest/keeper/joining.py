@@ -29,7 +29,6 @@ def join(  # noqa: PLR0913 - one thing, and by keyword how
     journal: Journal,
     holder: str,
     controller: int | None = None,
-    alone: bool = True,
     within_s: float = 0.0,
     note: Note | None = None,
     watch: Watch | None = None,
@@ -38,7 +37,7 @@ def join(  # noqa: PLR0913 - one thing, and by keyword how
     """The cluster of ``directory``, ours to use; it is what ``environment`` says by now.
 
     One with other members or ports is ended, and a new one begun: ``forget`` hears of it first.
-    ``controller``, ``alone``, ``within_s`` and ``note`` as in `raised` and `KeptCluster.turn`.
+    ``controller``, ``within_s`` and ``note`` as in `raised` and `KeptCluster.turn`.
 
     Raises InUse, KeeperFailed, and what `Cluster.renew` raises.
     """
@@ -47,7 +46,7 @@ def join(  # noqa: PLR0913 - one thing, and by keyword how
         if new:
             cluster.begin()
     try:
-        cluster.turn(alone=alone, within_s=within_s, note=note)
+        cluster.turn(within_s=within_s, note=note)
         if new:
             return Joined(cluster=cluster, new=True)
         renewed = cluster.renew(environment, watch=watch, within_s=within_s)
@@ -64,7 +63,6 @@ def join(  # noqa: PLR0913 - one thing, and by keyword how
         journal=journal,
         holder=holder,
         controller=controller,
-        alone=alone,
         within_s=within_s,
         note=note,
         watch=watch,

@@ -216,11 +216,11 @@ class Keeper:
     def _mounted(self, _: Connection, directory: Path, there: bool) -> None:
         self._kept.mounted(directory, there=there)
 
-    def _turn(self, connection: Connection, holder: str, alone: bool, within_s: float) -> None:
+    def _turn(self, connection: Connection, holder: str, within_s: float) -> None:
         def note(whose: str, for_s: float) -> None:
             connection.send(Busy(holder=whose, for_s=for_s))
 
-        self._turns.take(connection, holder, alone=alone, within_s=within_s, note=note)
+        self._turns.take(connection, holder, within_s=within_s, note=note)
 
     def _give_back(self, connection: Connection) -> None:
         self._turns.give_back(connection)

@@ -132,9 +132,9 @@ class KeptCluster(Cluster):
         """Tell a new keeper what to keep. Nothing starts."""
         self._ask("begin", self.environment)
 
-    def turn(self, *, alone: bool = True, within_s: float = 0.0, note: Note | None = None) -> None:
-        """Wait until nobody else uses it, or, where not ``alone``, nobody who must be. Raises InUse."""
-        self._ask("turn", self._holder, alone, within_s, note=note)
+    def turn(self, *, within_s: float = 0.0, note: Note | None = None) -> None:
+        """Wait until nobody else uses it. Raises InUse."""
+        self._ask("turn", self._holder, within_s, note=note)
 
     def give_back(self) -> None:
         """The turn is over."""

@@ -1,4 +1,4 @@
-"""Whose turn it is to use a cluster: one alone, or several who do not mind each other."""
+"""Whose turn it is to use a cluster."""
 
 from __future__ import annotations
 
@@ -26,23 +26,21 @@ class InUse(PdtestError):
 
 @dataclass(frozen=True, kw_only=True)
 class _Turn:
+    key: object
     holder: str
-    alone: bool
     since: float
 
 
 class Turns:
-    """Given in the order in which they are asked for, so that one who wants to be alone gets there."""
+    """One at a time, in the order in which they asked."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._changed = threading.Condition()
-        self._held: dict[object, _Turn] = {}
+        self._held: _Turn | None = None
         self._queue: list[object] = []
 
-    def take(
-        self, key: object, holder: str, *, alone: bool, within_s: float, note: Callable[[str, float], None]
-    ) -> None:
+    def take(self, key: object, holder: str, *, within_s: float, note: Callable[[str, float], None]) -> None:
         """Wait for a turn. ``note`` hears about once a second who has it, and for how long (seconds).
 
         Who has one already gives it back with this. Raises InUse after ``within_s``, and what ``note``
@@ -53,13 +51,13 @@ class Turns:
         with self._changed:
             self._queue.append(key)
             try:
-                while not self._may_begin(key, alone=alone):
+                while self._held is not None or self._queue[0] is not key:
                     left = deadline - time.monotonic()
                     if left <= 0:
                         raise InUse(self._name, *self._whose())
                     note(*self._whose())
                     self._changed.wait(min(left, 1.0))
-                self._held[key] = _Turn(holder=holder, alone=alone, since=time.monotonic())
+                self._held = _Turn(key=key, holder=holder, since=time.monotonic())
             finally:
                 self._queue.remove(key)
                 self._changed.notify_all()
@@ -67,22 +65,17 @@ class Turns:
     def give_back(self, key: object) -> None:
         """Over. Nothing happens for one who had none."""
         with self._changed:
-            self._held.pop(key, None)
+            if self._held is not None and self._held.key is key:
+                self._held = None
             self._changed.notify_all()
 
     @property
     def holders(self) -> tuple[str, ...]:
-        """Who uses it now."""
+        """Who uses it now: nobody or one."""
         with self._changed:
-            return tuple(turn.holder for turn in self._held.values())
-
-    def _may_begin(self, key: object, *, alone: bool) -> bool:
-        if alone:
-            return not self._held and self._queue[0] is key
-        return self._queue[0] is key and not any(turn.alone for turn in self._held.values())
+            return () if self._held is None else (self._held.holder,)
 
     def _whose(self) -> tuple[str, float]:
-        if not self._held:
+        if self._held is None:
             return "somebody who asked before", 0.0
-        longest = min(self._held.values(), key=lambda turn: turn.since)
-        return longest.holder, time.monotonic() - longest.since
+        return self._held.holder, time.monotonic() - self._held.since

@@ -16,7 +16,6 @@ from pdtest.cluster.cluster import Cluster
 from pdtest.environment.schema import Environment
 from pdtest.keeper import FOLDER, KeptCluster, Standing, find, join
 from pdtest.launch.registry import launchers
-from pdtest.plugin.marks import SPREADS
 from pdtest.plugin.terminal import released, show
 from pdtest.report.progress import Progress
 from pdtest.services.registry import services
@@ -75,8 +74,8 @@ def leave(cluster: Cluster, run: Run, *, failed: bool = False) -> None:
         cluster.stop()
         return
     name = cluster.environment.name
-    if name in run.rivals and name not in run.stood_before:
-        cluster.end()  # another one of this worker's needs its devices
+    if _no_other_worker_needs(name, run):
+        cluster.end()
         return
     mine = run.config.getoption("keep") and run.worker is None and name not in run.stood_before
     if mine and (failed or not run.troubled):
@@ -87,14 +86,20 @@ def leave(cluster: Cluster, run: Run, *, failed: bool = False) -> None:
     cluster.stop()
 
 
+def _no_other_worker_needs(name: str, run: Run) -> bool:
+    """Its members give their memory and devices back as soon as its tests are over."""
+    if run.worker is None or name in run.stood_before:
+        return False
+    return run.worker.apart or name in run.rivals
+
+
 @contextmanager
-def turn(run: Run, item: pytest.Item, cluster: Cluster) -> Iterator[None]:
-    """One of xdist's workers has the cluster for a test; alone, unless the test does not mind others."""
+def turn(run: Run, cluster: Cluster) -> Iterator[None]:
+    """One of xdist's workers has the cluster for a test, and has it alone."""
     if run.worker is None or not isinstance(cluster, KeptCluster):
         yield
         return
-    alone = item.get_closest_marker(SPREADS) is None
-    cluster.turn(alone=alone, within_s=_WORKERS_PATIENCE_S)
+    cluster.turn(within_s=_WORKERS_PATIENCE_S)
     try:
         yield
     finally:

@@ -71,7 +71,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 def pdtest_record(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[TestRecord]:
     """What this test does, kept for its report. Members that the test before ended live again."""
     run = current_run(request.config)
-    with turn(run, request.node, cluster):
+    with turn(run, cluster):
         run.revive(cluster)
         yield _recorded(request, run, cluster)
 

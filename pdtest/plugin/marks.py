@@ -13,14 +13,12 @@ from pdtest.launch.registry import launchers
 
 DISRUPTIVE = "disruptive"
 ASKS = "asks"
-SPREADS = "spreads"
 #: How the reason begins of tests that are skipped for the sake of attached members.
 SPARED = "disruptive, would not spare what is attached to in"
 
 _OWN = (
     f"{DISRUPTIVE}: members may die or log errors in this test; dead ones are started again for the next",
     f"{ASKS}(requests=f): what the test will ask, f(prompts, bounds) -> list; the fixture `asked` gives it",
-    f"{SPREADS}: minds no other tests' requests, nor do they mind this one's; goes to any worker of -n",
     "nightly: too long for every push",
     "recovery: breaks something, and sees to it that the service comes back",
 )

@@ -11,7 +11,7 @@ from pdtest.client.request import Request
 from pdtest.client.shapes import Bounds
 from pdtest.environment.schema import Environment
 from pdtest.models.geometry import Geometry
-from pdtest.plugin.marks import ASKS, SPREADS
+from pdtest.plugin.marks import ASKS
 from pdtest.plugin.run import Run
 from pdtest.plugin.stash import RUN, SELECTION
 
@@ -33,17 +33,12 @@ def environment_of(item: pytest.Item) -> str | None:
 
 
 def groups_of(items: Iterable[pytest.Item], rivals: Mapping[str, str]) -> dict[str, str]:
-    """By the ids of tests that use a cluster, who they must be with; who minds no others is alone.
+    """By the ids of tests that use a cluster, who they must be with: their environment's others.
 
     ``rivals``: environments that cannot be up together. One worker has them one after the other.
     """
-    groups = {}
-    for item in items:
-        name = environment_of(item)
-        if name is not None:
-            alone = item.nodeid if item.get_closest_marker(SPREADS) else name
-            groups[item.nodeid] = rivals.get(name, alone)
-    return groups
+    named = ((item, environment_of(item)) for item in items)
+    return {item.nodeid: rivals.get(name, name) for item, name in named if name}
 
 
 def prompts_of(item: pytest.Item, environment: Environment, seed: str) -> Prompts:

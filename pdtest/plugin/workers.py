@@ -3,8 +3,7 @@
 The controller stands for the run and runs no test. Clusters are kept by processes that end with it
 (`pdtest.keeper`); workers find them in the run's directory, and the first that needs one starts it. Tests
 whose verdicts rest on counters would disturb each other: those of one environment stay together on one
-worker, and each has the cluster alone while it runs. Those marked `spreads` go to any worker, and have it
-together with others like them.
+worker, which ends the cluster when they are over, and each has it alone while it runs.
 """
 
 from __future__ import annotations
@@ -38,13 +37,15 @@ _GROUPS: Final = "groups.json"
 class Worker:
     """One of xdist's workers.
 
-    ``name``: as xdist calls it. ``run`` is the run's id, ``seed`` its seed, ``controller`` a pid.
+    ``name``: as xdist calls it. ``run`` is the run's id, ``seed`` its seed, ``controller`` a pid. ``apart``:
+    all tests of an environment are on one worker.
     """
 
     name: str
     run: str
     seed: str
     controller: int
+    apart: bool
 
     @classmethod
     def of(cls, config: pytest.Config) -> Self | None:
@@ -93,6 +94,7 @@ class Foreman:
             # Made up here, where nobody gave one: workers have only what was typed.
             "seed": self._config.getoption("pdtest_seed"),
             "controller": os.getpid(),
+            "apart": self._config.getoption("dist") == _ITS_CHOICE,
         }
 
     @pytest.hookimpl(optionalhook=True)

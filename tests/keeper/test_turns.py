@@ -10,49 +10,43 @@ import pytest
 from pdtest.keeper.turns import InUse, Turns
 
 
-def take(turns: Turns, key: object, *, alone: bool, within_s: float = 0.0) -> list[str]:
+def take(turns: Turns, key: object, *, within_s: float = 0.0) -> list[str]:
     """Take a turn; gives whom it was waited for."""
     waited: list[str] = []
-    turns.take(
-        key, f"holder {key}", alone=alone, within_s=within_s, note=lambda whose, _: waited.append(whose)
-    )
+    turns.take(key, f"holder {key}", within_s=within_s, note=lambda whose, _: waited.append(whose))
     return waited
 
 
-def test_one_who_must_be_alone_shuts_all_others_out() -> None:
+def test_one_shuts_all_others_out() -> None:
     turns = Turns("embedded")
-    take(turns, "a", alone=True)
+    take(turns, "a")
 
-    for alone in (True, False):
-        with pytest.raises(InUse, match="holder a"):
-            take(turns, "b", alone=alone)
+    with pytest.raises(InUse, match="holder a"):
+        take(turns, "b")
     assert turns.holders == ("holder a",)
-
-
-def test_those_who_mind_nobody_share_and_keep_others_out() -> None:
-    turns = Turns("embedded")
-    take(turns, "a", alone=False)
-    take(turns, "b", alone=False)
-
-    with pytest.raises(InUse):
-        take(turns, "c", alone=True)
-    assert turns.holders == ("holder a", "holder b")
 
 
 def test_who_asks_again_gives_back_what_it_had() -> None:
     turns = Turns("embedded")
-    take(turns, "a", alone=True)
+    take(turns, "a")
 
-    take(turns, "a", alone=False)
-    take(turns, "b", alone=False)
-
-    assert turns.holders == ("holder a", "holder b")
+    assert take(turns, "a") == []
+    assert turns.holders == ("holder a",)
 
 
-def test_one_who_waits_to_be_alone_is_not_overtaken() -> None:
+def test_who_has_none_gives_back_nobody_elses() -> None:
     turns = Turns("embedded")
-    take(turns, "a", alone=False)
-    waiting = threading.Thread(target=take, args=(turns, "b"), kwargs={"alone": True, "within_s": 30.0})
+    take(turns, "a")
+
+    turns.give_back("b")
+
+    assert turns.holders == ("holder a",)
+
+
+def test_one_who_waits_is_not_overtaken() -> None:
+    turns = Turns("embedded")
+    take(turns, "a")
+    waiting = threading.Thread(target=take, args=(turns, "b"), kwargs={"within_s": 30.0})
     waiting.start()
     deadline = time.monotonic() + 20
     while not turns._queue:
@@ -60,7 +54,7 @@ def test_one_who_waits_to_be_alone_is_not_overtaken() -> None:
         time.sleep(0.01)
 
     with pytest.raises(InUse):
-        take(turns, "c", alone=False)
+        take(turns, "c")
     turns.give_back("a")
     waiting.join(20)
 
@@ -69,9 +63,9 @@ def test_one_who_waits_to_be_alone_is_not_overtaken() -> None:
 
 def test_who_gave_up_stands_in_nobody_s_way() -> None:
     turns = Turns("embedded")
-    take(turns, "a", alone=True)
+    take(turns, "a")
     with pytest.raises(InUse):
-        take(turns, "b", alone=True)
+        take(turns, "b")
     turns.give_back("a")
 
-    assert take(turns, "c", alone=True) == []
+    assert take(turns, "c") == []

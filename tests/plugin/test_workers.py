@@ -23,11 +23,6 @@ async def test_two(handoff, judge, prompts):
 
 def test_who(cluster):
     print("pids", sorted(member.process.pid for member in cluster.members.values()))
-
-@pytest.mark.spreads
-@pytest.mark.parametrize("number", range(4))
-def test_spread(cluster, number):
-    assert len(cluster.members) == 3
 """
 
 
@@ -36,7 +31,7 @@ def run(project: Project, *arguments: str) -> pytest.RunResult:
     return project.pytester.run(*project.command("-n", "2", *arguments), timeout=120)
 
 
-def test_workers_share_one_cluster(project: Project) -> None:
+def test_workers_share_one_cluster_and_what_they_wrote_is_put_together(project: Project) -> None:
     # Somebody who looks ten times a second must get to see a start.
     members = {role: member(role, loads_s=1) for role in ("prefill", "decode", "colocated")}
     project.environment(members=members)
@@ -44,30 +39,41 @@ def test_workers_share_one_cluster(project: Project) -> None:
 
     result = run(project, "-v", "-rA")
 
-    result.assert_outcomes(passed=7)
+    result.assert_outcomes(passed=3)
     starts = [event["member"] for event in project.events() if event["kind"] == "MemberStarting"]
     assert sorted(starts) == ["colocated", "decode", "prefill"]
     result.stdout.re_match_lines(
         [r"starting doubles$", r"\[ +\d+\.\ds\] decode: ready", r"3 members ready in \d.*s"]
     )
     workers = set(re.findall(r"\[(gw\d)\].*PASSED test_it.py::test_(?:one|two|who)", str(result.stdout)))
-    assert len(workers) == 1, "tests of one environment that count go to one worker"
-
-
-def test_what_workers_wrote_is_put_together(project: Project) -> None:
-    project.environment()
-    project.tests(TESTS)
-
-    result = run(project)
+    assert len(workers) == 1, "tests of one environment go to one worker"
 
     verdicts = json.loads((project.latest / "verdicts.json").read_text(encoding="utf-8"))
-    assert {verdict["ruling"] for verdict in verdicts} == {"pass"}
-    assert len(verdicts) == 2
+    assert [verdict["ruling"] for verdict in verdicts] == ["pass", "pass"]
     kinds = [event["kind"] for event in project.events()]
     assert kinds.count("MemberStopped") == 3
     assert kinds.count("HandoffFinished") == 2
     result.stdout.fnmatch_lines([f"pdtest: seed *, run directory *{project.latest.name}"])
     assert not list(project.latest.glob("events-*"))
+
+
+def test_members_end_when_their_tests_are_over(project: Project) -> None:
+    project.environment("one")
+    project.environment("two")
+    project.tests(
+        "import pathlib, psutil\n"
+        "def test_it(cluster):\n"
+        "    told, pids = pathlib.Path('pids'), {one.process.pid for one in cluster.members.values()}\n"
+        "    before = told.read_text().split() if told.exists() else []\n"
+        "    assert not [pid for pid in before if psutil.pid_exists(int(pid))]\n"
+        "    told.write_text(' '.join(map(str, pids)))\n"
+    )
+
+    result = project.pytester.run(*project.command("-n", "1", "--env", "two", env="one"), timeout=120)
+
+    result.assert_outcomes(passed=2)
+    kinds = [event["kind"] for event in project.events()]
+    assert kinds.count("MemberStopped") == 6
 
 
 def test_a_seed_gives_workers_the_prompts_that_one_process_gets(project: Project) -> None:
