@@ -37,7 +37,7 @@ def test_concurrency(loads: Loads, rule: Rule) -> None:
 
 
 def _findings(loads: Loads, found: list[tuple[float, list[Result]]], of: str) -> list[Finding]:
-    limits = served(loads.environment.thresholds, apart=True)
+    limits = served(loads.environment.thresholds, apart=loads.sides[PD].moves)
     return [*sweep_findings(found, limits, loads.settings.collapse, of=of)]
 
 

@@ -27,7 +27,7 @@ def test_what_disaggregation_gains(loads: Loads, rule: Rule) -> None:
         "what disaggregation gains",
         [
             *load_findings(sides[SINGLE], served(thresholds, apart=False)),
-            *load_findings(sides[PD], served(thresholds, apart=True)),
+            *load_findings(sides[PD], served(thresholds, apart=loads.sides[PD].moves)),
             *claim_findings(comparison, loads.settings.claims),
         ],
     )

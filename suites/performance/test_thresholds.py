@@ -13,4 +13,5 @@ def test_limits_are_kept(loads: Loads, rule: Rule) -> None:
     """`thresholds.performance`, over `performance.runs` runs; and every run moves its KV, and is answered."""
     runs = loads.runs()
     loads.show(side_by_side({PD: runs}, None))
-    rule("limits are kept", load_findings(runs, limits_of(loads.environment.thresholds, apart=True)))
+    limits = limits_of(loads.environment.thresholds, apart=loads.sides[PD].moves)
+    rule("limits are kept", load_findings(runs, limits))
