@@ -77,7 +77,9 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=Path(".pdtest/alarms"))
     parser.add_argument("arguments", nargs="*", default=["suites/correctness", "suites/transfer"])
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # In the background of a script SIGINT would be ignored, by pytest as well, which inherits that.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     rounds = _earlier(options)
     try:
         with _standing(options.env, options.home):
