@@ -55,14 +55,13 @@ def membership_of(environment: Environment, router: Endpoint) -> Membership | No
     member = environment.members[router.name]
     match member.service:
         case "embedded-proxy":
-            key = member.args.get("instances-key")
-            return EmbeddedMembership(router, key=None if key is None else str(key))
+            return EmbeddedMembership(router, key=_said(member.args, "instances-key"))
         case "vllm-router":
             return VllmRouterMembership(router)
         case "ascend-lb-proxy" | "ascend-layerwise-proxy":
             return AscendMembership(router)
         case "demo-proxy":
-            return DemoMembership(router, key=str(member.env.get("ADMIN_API_KEY", "")))
+            return DemoMembership(router, key=_said(member.env, "ADMIN_API_KEY"))
     return None
 
 
@@ -165,6 +164,12 @@ class VllmRouterMembership:
             role = Role(worker["worker_type"])
             found[role] = (*found.get(role, ()), location(worker["url"]))
         return found
+
+
+def _said(settings: Mapping[str, Any], name: str) -> str | None:
+    """A setting, however its name is spelled. None where it is not there."""
+    spelled = (value for key, value in settings.items() if key.replace("_", "-") == name.replace("_", "-"))
+    return next((str(value) for value in spelled if value is not None), None)
 
 
 def _roles(told: Mapping[str, Any], key: str) -> Listed:

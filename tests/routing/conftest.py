@@ -36,7 +36,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """Two prefill and two decode engines, the embedded proxy and vllm-router in front of them."""
     directory = tmp_path_factory.mktemp("stack")
     file = directory / "stack.yaml"
-    file.write_text(getattr(request.module, "STACK", STACK))
+    file.write_text(STACK)
     environments = request.config.rootpath / "environments"
     environment = Catalogue((directory, environments), vocabulary()).load(str(file))
     journal = Journal(directory / "events.jsonl")

@@ -10,8 +10,14 @@ import httpx
 import pytest
 
 from pdtest.client.endpoint import Endpoint
-from pdtest.environment.schema import Role
-from pdtest.routing.membership import AscendMembership, DemoMembership, Refused
+from pdtest.environment.schema import Environment, Role
+from pdtest.routing.membership import (
+    AscendMembership,
+    DemoMembership,
+    EmbeddedMembership,
+    Refused,
+    membership_of,
+)
 
 URL = "http://127.0.0.1:8102/"
 NOW = {"message": "...", "current_prefill_instances": ["127.0.0.1:8101"], "current_decode_instances": []}
@@ -80,6 +86,36 @@ async def test_the_demo_lists_its_nodes() -> None:
     listed = await DemoMembership(asked.endpoint, key="").listed()
     assert listed == {Role.PREFILL: ("a:1",), Role.DECODE: ("b:2", "c:3")}
     assert asked.last[:2] == ("GET", "/status")
+
+
+@pytest.mark.parametrize(
+    ("service", "settings", "kind", "key"),
+    [
+        ("embedded-proxy", {"args": {"instances_key": "k"}}, EmbeddedMembership, "k"),
+        ("embedded-proxy", {}, EmbeddedMembership, None),
+        ("demo-proxy", {"env": {"ADMIN_API_KEY": "k"}}, DemoMembership, "k"),
+        ("ascend-lb-proxy", {}, AscendMembership, None),
+        ("toy-proxy", {}, type(None), None),
+    ],
+)
+async def test_each_program_has_its_own(
+    service: str, settings: dict[str, Any], kind: type[object], key: str | None
+) -> None:
+    environment = Environment.model_validate(
+        {
+            "name": "made up",
+            "model": {"path": "m", "dtype": "float32", "block_size": 16, "max_model_len": 64},
+            "connector": {"contract": ["nixl"]},
+            "members": {"proxy": {"role": "proxy", "service": service, **settings}},
+        },
+        strict=False,
+    )
+    asked = Asked(lambda _: httpx.Response(200, json={}))
+    members = membership_of(environment, asked.endpoint)
+    assert type(members) is kind
+    if members is not None:
+        await members.add(Role.DECODE, URL)
+        assert asked.requests[-1].headers.get("x-api-key") == key
 
 
 async def test_a_status_that_is_no_200_is_a_refusal() -> None:
