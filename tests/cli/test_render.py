@@ -94,6 +94,15 @@ def test_every_environment_can_be_rendered_without_its_programs(name: str, tmp_p
     assert {file.name: file.read_bytes() for file in target.iterdir() if file.is_file()} == first
 
 
+def test_who_is_on_standby_has_a_script_and_is_started_by_name_only(tmp_path: Path) -> None:
+    render("embedded-topologies", "-o", tmp_path / "out")
+    described = (tmp_path / "out" / "members.sh").read_text(encoding="utf-8").splitlines()
+
+    assert "together=(prefill decode colocated proxy decode-2)" in described
+    assert "members=(prefill decode colocated proxy decode-2 hybrid mixed-2 mixed-3)" in described
+    assert (tmp_path / "out" / "start-hybrid.sh").is_file()
+
+
 def test_what_is_printed_is_what_would_be_started() -> None:
     printed = render("embedded", "--member", "decode", "--first-port", "20000")
     assert "decode  decode, embedded-engine, http://127.0.0.1:20004" in printed

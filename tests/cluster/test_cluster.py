@@ -33,6 +33,23 @@ def test_all_members_start_together(workshop: Workshop) -> None:
     assert workshop.kinds("decode") == ["MemberStarting", "MemberReady"]
 
 
+def test_who_is_on_standby_is_started_by_name_and_nobodys_peer(workshop: Workshop) -> None:
+    cluster = workshop.cluster({"decode": {}, "decode-2": {"standby": True}, "proxy": {"role": "proxy"}})
+
+    cluster.start()
+    resting = cluster.members["decode-2"]
+
+    assert [member.name for member in cluster.wanted] == ["decode", "proxy"]
+    assert resting.state is MemberState.IDLE
+    assert [one.name for one in cluster.members["proxy"].placement.peers_with(Role.DECODE)] == ["decode"]
+
+    cluster.start(["decode-2"])
+    assert httpx.get(f"{resting.url}/health").status_code == 200
+    cluster.stop(["decode-2"])
+    cluster.start()
+    assert resting.state is MemberState.STOPPED
+
+
 def test_a_death_fails_the_start_while_another_member_loads(workshop: Workshop) -> None:
     cluster = workshop.cluster(
         {
