@@ -65,9 +65,14 @@ def router(joined: Joined) -> Router:
 
 
 @pytest.fixture
-def lanes(router: Router) -> Lanes:
+def lanes(router: Router, environment: Environment) -> Lanes:
     """Lengths of requests that take a certain way through the router."""
-    return Lanes(settings=router.settings, hybrids=router.hybrids, room=router.room)
+    return Lanes(
+        settings=router.settings,
+        hybrids=router.hybrids,
+        room=router.room,
+        block_size=environment.model.block_size,
+    )
 
 
 @pytest.fixture

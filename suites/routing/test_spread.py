@@ -28,7 +28,7 @@ from pdtest.plugin.fixtures import Rule
 #: Tokens of a short prompt, and of an answer that keeps an instance busy for as long as a test looks.
 _SHORT, _LONG = 8, 400
 #: Requests that are sent while one instance is busy.
-_LOOKS = 8
+_LOOKS = 16
 #: With two choices out of three, the idle instance is not always among them: so many tell this for certain.
 _CHOICES = 48
 #: Prompts that have their beginning in common with an earlier one, each with one of its own.

@@ -11,8 +11,9 @@ from pdtest.environment.schema import Role
 from pdtest.oracle.routing.expected import Lengths, Span, expected, most_characters
 from pdtest.routing.served import Path
 
-#: Tokens of a prompt that is to be short, where nothing says how short, and of an answer.
-_SHORT = 24
+#: Blocks of a prompt, where nothing says how long it must be: some for a beginning that others share.
+_BLOCKS = 4
+#: Tokens of an answer.
 _ANSWER = 2
 
 
@@ -31,11 +32,15 @@ class Lane:
 
 @dataclass(frozen=True, kw_only=True)
 class Lanes:
-    """The lanes of one router. ``room``: tokens of the longest prompt and answer together."""
+    """The lanes of one router.
+
+    ``room``: tokens of the longest prompt and answer together. ``block_size``: of KV, tokens.
+    """
 
     settings: Routing
     hybrids: bool
     room: int
+    block_size: int
 
     def way(self, path: Path) -> Lane | None:
         """The shortest lengths that must take this way, whatever an adaptive router thinks; None: none do."""
@@ -122,7 +127,7 @@ class Lanes:
     def _candidates(self) -> list[Lane]:
         phase = self.settings.phase
         if phase is None:
-            return [Lane(prompt=_SHORT, answer=_ANSWER)]
+            return [Lane(prompt=_BLOCKS * self.block_size, answer=_ANSWER)]
         flex = phase.flex if phase.policy == "adaptive" else 1.0
         low, high = phase.input_threshold / flex, phase.input_threshold * flex
         prompts = [8, math.ceil(low) - 1, math.ceil(high), math.ceil(max(high, phase.ratio * _ANSWER))]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdtest.client.request import Request
@@ -61,16 +61,19 @@ def test_an_adaptive_router_decides_between_the_bounds() -> None:
 lengths = st.integers(min_value=1, max_value=600)
 
 
+@settings(deadline=None)
 @given(prompt=lengths, answer=lengths, hybrids=st.booleans())
 def test_lengths_alone_leave_one_way(prompt: int, answer: int, hybrids: bool) -> None:
     assert len(ways(prompt, answer, hybrids=hybrids)) == 1
 
 
+@settings(deadline=None)
 @given(prompt=lengths, answer=lengths, hybrids=st.booleans())
 def test_what_lengths_demand_an_adaptive_router_may_do(prompt: int, answer: int, hybrids: bool) -> None:
     assert ways(prompt, answer, hybrids=hybrids) <= ways(prompt, answer, ADAPTIVE, hybrids=hybrids)
 
 
+@settings(deadline=None)
 @given(least=lengths, more=lengths, answer=lengths)
 def test_a_length_in_doubt_allows_what_each_that_it_may_be_allows(least: int, more: int, answer: int) -> None:
     doubtful = Lengths(prompt=Span(least=least, most=least + more), answer=answer)

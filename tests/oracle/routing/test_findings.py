@@ -34,7 +34,9 @@ def test_each_request_takes_its_way() -> None:
     assert ruling(way_findings(traffic(*fine), THRESHOLD, hybrids=True)) is Ruling.PASS
     wrong = way_findings(traffic(*fine, routed(prompt=128, path=Path.HYBRID)), THRESHOLD, hybrids=True)
     assert ruling(wrong) is Ruling.FAIL
-    assert "1 of 3: 128 tokens for an answer of 2 took hybrid (p1 -> d1), prefill is expected" in wrong[0].text
+    assert (
+        "1 of 3: 128 tokens for an answer of 2 took hybrid (p1 -> d1), prefill is expected" in wrong[0].text
+    )
 
 
 def test_a_way_that_is_not_known_decides_nothing_unless_another_is_wrong() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdtest.environment.routing import ByPhase, Routing
@@ -24,7 +24,7 @@ PRESETS = (
 
 
 def lanes(phase: ByPhase | None, *, hybrids: bool = True, room: int = 4096) -> Lanes:
-    return Lanes(settings=Routing(phase=phase), hybrids=hybrids, room=room)
+    return Lanes(settings=Routing(phase=phase), hybrids=hybrids, room=room, block_size=16)
 
 
 def ways(phase: ByPhase | None, lane: Lane, *, hybrids: bool = True) -> frozenset[Path]:
@@ -48,7 +48,7 @@ def test_everywhere_some_request_is_surely_handed_over(phase: ByPhase) -> None:
 def test_lengths_alone_reach_every_way() -> None:
     assert all(lanes(THRESHOLD).way(way) for way in Path)
     assert lanes(THRESHOLD, hybrids=False).way(Path.HYBRID) is None
-    assert lanes(None).serving(Role.DECODE) == Lane(prompt=24, answer=2)
+    assert lanes(None).serving(Role.DECODE) == Lane(prompt=64, answer=2)
 
 
 def test_hybrids_get_two_kinds() -> None:
@@ -77,6 +77,7 @@ def test_what_does_not_fit_is_left_out(phase: ByPhase) -> None:
         assert min(lane.prompt, lane.answer) > 0
 
 
+@settings(deadline=None)
 @given(prompt=st.integers(1, 2000), answer=st.integers(1, 1000))
 def test_occupants_are_at_a_decode_instance_and_no_hybrid_one(prompt: int, answer: int) -> None:
     for phase in (THRESHOLD, ADAPTIVE):
