@@ -41,7 +41,7 @@ _KNOCK_S: Final = 5.0
 _LAST_WORDS_S: Final = 60.0
 _AGAIN_S: Final = 1.0
 _TAIL: Final = 4000
-_LINE: Final = 500
+_LINE: Final = 300
 _VISIBLE: Final = re.compile(r"VISIBLE_(DEVICES|CORES|CHIPS|MODULES)$")
 
 
@@ -224,7 +224,7 @@ async def _pass_output(post: Any, writer: asyncio.StreamWriter) -> None:
                 await writer.drain()
         _tell(writer, b"x", await post.ended.remote())
     except RayError as error:
-        _tell(writer, b"x", {"lost": _why(error)})
+        _tell(writer, b"x", {"lost": f"Ray reaches our actor there no more ({_why(error)})"})
 
 
 async def _pass_input(post: Any, reader: asyncio.StreamReader) -> None:
