@@ -91,7 +91,8 @@ async def _start(
         process.stdin.write(packed(dict(orders)))
 
     async def errors() -> str:
-        return (await process.stderr.read()).decode(errors="replace").strip()
+        said: bytes = await process.stderr.read()
+        return said.decode(errors="replace").strip()
 
     key = f"hosts.{name}.ssh"
     return Call(
