@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from pdtest.cluster.snapshot import MemberSnapshot, MemberState, Snapshot
+from pdtest.cluster.snapshot import MemberSnapshot, MemberState, Snapshot, Wait
 from pdtest.environment.schema import Role
 from pdtest.report.progress import Progress
 
@@ -101,3 +101,35 @@ def test_on_a_terminal_the_last_line_sums_up() -> None:
     with Progress(console) as progress:
         progress(snapshot(52.1, *((name, *READY) for name in ("prefill", "decode", "proxy", "store"))))
     assert output.getvalue().rstrip().endswith("4 members ready in 52.1 s")
+
+
+def awaiting(elapsed_s: float, owner: str) -> Snapshot:
+    holder = {"owner": owner, "pid": 7, "age_s": elapsed_s, "cwd": "/home/ci", "purpose": "'pytest -x'"}
+    wait = Wait(device="cuda-0", holder=holder, left_s=600.0 - elapsed_s)
+    return Snapshot(members=(), elapsed_s=elapsed_s, waiting=wait)
+
+
+def test_plain_lines_tell_who_is_waited_for_and_each_minute_that_it_goes_on() -> None:
+    console, output = plain()
+    with Progress(console) as progress:
+        for elapsed_s in (0.0, 0.1, 30.0):
+            progress(awaiting(elapsed_s, "run-a"))
+        for elapsed_s in (31.0, 32.0, 61.0):
+            progress(awaiting(elapsed_s, "run-b"))
+        progress(snapshot(0.0, ("decode", *LOADING)))
+    lines = output.getvalue().splitlines()
+    assert lines[0] == (
+        "[  0.0s] waiting up to 600 s more for cuda-0, held by run run-a, process 7, for 0.0 min for "
+        "'pytest -x', started in /home/ci"
+    )
+    assert [line.split(" waiting")[0] for line in lines[:3]] == ["[  0.0s]", "[ 31.0s]", "[ 61.0s]"]
+    assert lines[3:] == ["[  0.0s] decode: loading weights"]
+
+
+def test_a_terminal_shows_the_wait_and_then_the_members() -> None:
+    console, output = terminal()
+    with Progress(console) as progress:
+        progress(awaiting(12.0, "run-a"))
+        assert "waiting up to 588 s more for cuda-0" in output.getvalue()
+        progress(snapshot(0.0, ("decode", *LOADING)))
+    assert "loading weights" in output.getvalue()
