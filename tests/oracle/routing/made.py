@@ -10,7 +10,7 @@ from pdtest.oracle.routing.traffic import Errand, Routed, Traffic
 from pdtest.routing.served import Path
 
 
-def routed(
+def routed(  # noqa: PLR0913 - the parts of a request, by name
     prefill: str | None = "p1",
     decode: str | None = "d1",
     *,
