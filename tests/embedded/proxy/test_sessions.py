@@ -93,6 +93,17 @@ async def test_a_session_goes_on_elsewhere_where_its_instance_is_gone(workshop: 
     assert await decodes(there, 3, HEADER) == [1 - first] * 3
 
 
+async def test_an_instance_that_is_back_has_none_of_its_sessions(workshop: Workshop) -> None:
+    there = await deployed(workshop)
+    (first,) = await decodes(there, 1, HEADER)
+    pool = there.proxy.pool
+    lost = pool.find(Side.DECODE, there.decodes[first].address)
+    assert lost is not None
+    pool.take_out(lost, "it is being repaired")
+    await there.until_in(2, 2, 1)
+    assert await decodes(there, 1, HEADER) == [1 - first]  # the other one's turn was longer ago
+
+
 async def test_a_session_that_was_silent_starts_anew(workshop: Workshop) -> None:
     there = await deployed(workshop, session_idle_s=1e-9)
     assert sorted(await decodes(there, 2, HEADER)) == [0, 1]
