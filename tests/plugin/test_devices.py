@@ -94,7 +94,7 @@ def test_what_stands_is_waited_for_by_name_until_it_is_ended(box: Project) -> No
     refused.assert_outcomes(errors=1)
     refused.stdout.fnmatch_lines(
         [
-            "*device in use: another run holds core-0, which member 'prefill' of 'pytest *' asks for",
+            "*device in use: another run holds core-0, which member 'prefill' of 'pytest*' asks for",
             "*seen*run first-*, process * for member 'prefill' of what 'pdtest up first' has started, *",
             "*next*--cluster-wait*",
         ]
