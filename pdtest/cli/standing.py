@@ -257,7 +257,7 @@ def _row(standing: Standing) -> dict[str, Any]:
                 {
                     "name": member.name,
                     "role": member.role,
-                    "state": member.state,
+                    "state": "standby" if member.resting else member.state,
                     "url": member.url,
                     "pid": member.process.pid if member.process else None,
                     "generation": member.generation,

@@ -84,6 +84,11 @@ class RunningMember:
         return self.state is MemberState.DIED
 
     @property
+    def resting(self) -> bool:
+        """On standby, and not running: so it should be."""
+        return self.placement.member.standby and self.state in {MemberState.IDLE, MemberState.STOPPED}
+
+    @property
     def starting(self) -> bool:
         """Launched, and does not serve yet."""
         return self.state is MemberState.STARTING

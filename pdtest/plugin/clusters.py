@@ -121,7 +121,8 @@ def how_to_get_at(cluster: Cluster) -> list[str]:
     """What to type to look around in a cluster that stands."""
     name = cluster.environment.name
     return [
-        f"  {member.name:<12} {member.state:<8} {member.url}  log {member.log.path}"
+        f"  {member.name:<12} {'standby' if member.resting else member.state:<8} {member.url}  "
+        f"log {member.log.path}"
         for member in cluster.members.values()
     ] + [f"  pdtest ps, pdtest logs -f MEMBER, pdtest ask 'prompt', pdtest down {name}"]
 

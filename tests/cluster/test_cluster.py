@@ -40,14 +40,15 @@ def test_who_is_on_standby_is_started_by_name_and_nobodys_peer(workshop: Worksho
     resting = cluster.members["decode-2"]
 
     assert [member.name for member in cluster.wanted] == ["decode", "proxy"]
-    assert resting.state is MemberState.IDLE
+    assert (resting.state, resting.resting) == (MemberState.IDLE, True)
     assert [one.name for one in cluster.members["proxy"].placement.peers_with(Role.DECODE)] == ["decode"]
 
     cluster.start(["decode-2"])
     assert httpx.get(f"{resting.url}/health").status_code == 200
+    assert not resting.resting
     cluster.stop(["decode-2"])
     cluster.start()
-    assert resting.state is MemberState.STOPPED
+    assert (resting.state, resting.resting) == (MemberState.STOPPED, True)
 
 
 def test_a_death_fails_the_start_while_another_member_loads(workshop: Workshop) -> None:
