@@ -8,6 +8,7 @@ travels over ssh (`agents/supervisor.py`): nothing of pdtest is installed on the
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 from pdtest.environment.ray import Ray
 from pdtest.environment.schema import Host
+from pdtest.errors import PdtestError
 from pdtest.launch.bridge import Bridge, wish
 from pdtest.launch.far import Call, FarHost, orders_for
 from pdtest.launch.greeting import greeting
@@ -77,14 +79,19 @@ class _Shared:
         self._users = 0
         self._bridge: Bridge | None = None
         self._changing = asyncio.Lock()
+        self._failure: PdtestError | None = None
+        self._failed_at = 0.0
 
     async def enter(self, settings: Ray) -> Bridge:
-        """Raises HostError, MissingExtra."""
+        """Raises HostError, MissingExtra; one failure is that of all who waited for it."""
+        came_at = time.monotonic()
         async with self._changing:
+            if self._failure is not None and self._failed_at > came_at:
+                raise self._failure
             if self._bridge is not None and not self._bridge.alive:
                 await self._stop()
             if self._bridge is None:
-                self._bridge = await asyncio.to_thread(Bridge.start, settings)
+                self._bridge = await self._start(settings)
             self._users += 1
             return self._bridge
 
@@ -93,6 +100,13 @@ class _Shared:
             self._users -= 1
             if not self._users:
                 await self._stop()
+
+    async def _start(self, settings: Ray) -> Bridge:
+        try:
+            return await asyncio.to_thread(Bridge.start, settings)
+        except PdtestError as error:
+            self._failure, self._failed_at = error, time.monotonic()
+            raise
 
     async def _stop(self) -> None:
         bridge, self._bridge = self._bridge, None

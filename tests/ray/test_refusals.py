@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 import sys
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 
 from pdtest.environment.ray import Ray
+from pdtest.environment.schema import Host
 from pdtest.errors import MissingExtra
 from pdtest.launch import bridge
 from pdtest.launch.bridge import Bridge, wish
 from pdtest.launch.host_errors import HostError, HostLost
+from pdtest.launch.ray import RayLauncher
 from pdtest.launch.ray_errors import (
     NoSuchNode,
     NoSuchResources,
@@ -122,6 +125,17 @@ def test_nobody_is_there() -> None:
     with pytest.raises(RayUnreachable, match=f"127.0.0.1:{port}") as refusal:
         Bridge.start(Ray(address=f"127.0.0.1:{port}", connect_timeout_s=180.0))
     assert "Connection refused" in str(refusal.value)
+
+
+async def test_all_who_wait_hear_of_one_failure() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    host = Host(ray=Ray(address=f"127.0.0.1:{port}", connect_timeout_s=180.0))
+    launcher = RayLauncher()
+    reaching = [launcher.reach(name, host, owner="nobody") for name in ("a", "b", "c")]
+    first, *others = await asyncio.gather(*reaching, return_exceptions=True)
+    assert isinstance(first, RayUnreachable)
+    assert all(other is first for other in others)
 
 
 def test_somebody_else_is_there() -> None:
