@@ -16,10 +16,9 @@ def rivals(environments: Iterable[Environment]) -> Mapping[str, str]:
     """
     groups: list[tuple[list[str], set[tuple[str, int]]]] = []
     for environment in environments:
-        names = [environment.name]
         wanted = {(kind, device) for _, kind, device in asked_for(environment, launchers())}
-        for group in [group for group in groups if group[1] & wanted]:
-            groups.remove(group)
-            names, wanted = [*group[0], *names], group[1] | wanted
-        groups.append((names, wanted))
+        joined = [group for group in groups if group[1] & wanted]
+        groups = [group for group in groups if group not in joined]
+        names = [name for group in joined for name in group[0]]
+        groups.append(([*names, environment.name], wanted.union(*(group[1] for group in joined))))
     return {name: names[0] for names, _ in groups if len(names) > 1 for name in names}
