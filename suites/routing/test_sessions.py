@@ -11,10 +11,10 @@ from pdtest.environment.routing import Session, Spread
 from pdtest.environment.schema import Role
 from pdtest.oracle.routing.chance import enough
 from pdtest.oracle.routing.changes import Changes
-from pdtest.oracle.routing.findings import avoided_findings, home_findings
+from pdtest.oracle.routing.findings import avoided_findings
 from pdtest.oracle.routing.lanes import Lane
 from pdtest.oracle.routing.router import Router
-from pdtest.oracle.routing.sessions import Sessions, ended_findings
+from pdtest.oracle.routing.sessions import Sessions, ended_findings, stay_findings
 from pdtest.oracle.routing.traffic import Errands
 from pdtest.plugin.fixtures import Rule
 
@@ -44,10 +44,9 @@ async def test_a_session_stays(router: Router, visits: Sessions, rule: Rule) -> 
     traffic = await router.at_once(*visits.of(names))
     for _ in range(_ROUNDS - 1):
         traffic += await router.at_once(*visits.of(names))
-    homes = home_findings(traffic, router.both, visits.keys(traffic), "sessions")
-    rule(
-        "sessions stay", [*traffic.answered(), *traffic.known(*router.both), *visits.in_time(traffic), *homes]
-    )
+    unsure = traffic.known(*router.both)
+    stayed = stay_findings(traffic, router.both, visits)
+    rule("sessions stay", [*traffic.answered(), *(unsure or stayed)])
 
 
 async def test_a_session_ends(router: Router, session: Session, visits: Sessions, rule: Rule) -> None:

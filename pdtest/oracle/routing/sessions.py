@@ -39,27 +39,27 @@ class Sessions:
         """The session of a request."""
         return routed.errand.headers[self.session.header]
 
-    def keys(self, traffic: Traffic) -> list[str]:
-        """Those of all requests."""
-        return [self.key(one) for one in traffic.routed]
 
-    def in_time(self, traffic: Traffic) -> list[Finding]:
-        """Nothing, or an open question where sessions had time to end between their requests."""
-        visits: dict[str, list[Routed]] = {}
-        for one in traffic.routed:
-            visits.setdefault(self.key(one), []).append(one)
-        apart = max(
-            (
-                later.done_s - earlier.sent_s
-                for known in visits.values()
-                for earlier, later in pairwise(known)
-            ),
-            default=0.0,
-        )
-        if apart < self.session.idle_s * _IN_TIME:
-            return []
-        text = f"requests of a session were {apart:.1f} s apart, it may end after {self.session.idle_s:g} s"
-        return [Finding(check="in time", ruling=Ruling.INCONCLUSIVE, text=text)]
+def stay_findings(traffic: Traffic, roles: Sequence[Role], sessions: Sessions) -> list[Finding]:
+    """Requests of a session are served by the same instances, unless it had time to end between them."""
+    visits: dict[str, list[Routed]] = {}
+    for one in traffic.routed:
+        visits.setdefault(sessions.key(one), []).append(one)
+    pairs = [pair for known in visits.values() for pair in pairwise(known)]
+    within_s = sessions.session.idle_s * _IN_TIME
+    in_time = [(one, other) for one, other in pairs if other.done_s - one.sent_s < within_s]
+    text = f"{len(in_time)} times a session went on within {within_s:.1f} s, of {len(pairs)}"
+    if not in_time:
+        return [Finding(check="stayed", ruling=Ruling.INCONCLUSIVE, text=f"{text}: it may have ended")]
+    left = [
+        f"{role} was {one.by(role)}, then {other.by(role)}"
+        for one, other in in_time
+        for role in roles
+        if one.by(role) != other.by(role)
+    ]
+    if left:
+        return [Finding(check="stayed", ruling=Ruling.FAIL, text=f"{text}: {len(left)} moved, {left[0]}")]
+    return [Finding(check="stayed", ruling=Ruling.PASS, text=text)]
 
 
 def ended_findings(

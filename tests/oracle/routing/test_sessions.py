@@ -4,7 +4,7 @@ from pdtest.client.prompts import Prompts
 from pdtest.environment.routing import Session
 from pdtest.environment.schema import Role
 from pdtest.oracle.routing.lanes import Lane
-from pdtest.oracle.routing.sessions import Sessions, ended_findings
+from pdtest.oracle.routing.sessions import Sessions, ended_findings, stay_findings
 from pdtest.oracle.routing.traffic import Errands
 from pdtest.oracle.verdict import Ruling
 
@@ -25,13 +25,19 @@ def test_each_session_has_one_request_of_the_lane() -> None:
     assert len({one.request.prompt for one in made}) == 8
 
 
+def test_a_session_is_where_it_was() -> None:
+    first, between = routed("p1", "d1", session="a"), routed("p2", "d2", session="b", sent_s=0.5)
+    roles = [Role.PREFILL, Role.DECODE]
+    stayed = traffic(first, between, routed("p1", "d1", session="a", sent_s=1))
+    assert stay_findings(stayed, roles, SESSIONS)[0].ruling is Ruling.PASS
+    moved = stay_findings(traffic(first, between, routed("p1", "d2", session="a", sent_s=1)), roles, SESSIONS)
+    assert moved[0].ruling is Ruling.FAIL
+    assert "decode was d1, then d2" in moved[0].text
+
+
 def test_requests_that_came_too_late_say_nothing_of_a_session_that_stays() -> None:
-    quick = traffic(
-        routed(session="a", sent_s=0), routed(session="b", sent_s=5), routed(session="a", sent_s=1)
-    )
-    assert not SESSIONS.in_time(quick)
-    slow = traffic(routed(session="a", sent_s=0), routed(session="a", sent_s=1.6))
-    (found,) = SESSIONS.in_time(slow)
+    late = routed("p2", "d2", session="a", sent_s=1.6)
+    (found,) = stay_findings(traffic(routed(session="a"), late), [Role.DECODE], SESSIONS)
     assert found.ruling is Ruling.INCONCLUSIVE
 
 
