@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdtest.embedded.proxy.blocks import blocks_of
@@ -82,6 +82,7 @@ def test_of_two_not_always_the_least_loaded_of_all() -> None:
     assert counts[0] > 1900
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     number=st.integers(2, 8), lost=st.integers(0, 7), sessions=st.sets(st.text(), min_size=20, max_size=20)
 )
