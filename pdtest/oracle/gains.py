@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Final
 
@@ -58,7 +59,7 @@ def gains_of(
     )
     thresholds = environment.thresholds
     found = [
-        finding
+        replace(finding, text=f"{name}: {finding.text}")
         for name, side in sides.items()
         for finding in load_findings(results[name], served(thresholds, apart=side.moves))
     ]

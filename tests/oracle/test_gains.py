@@ -78,6 +78,7 @@ def test_a_gain_that_is_there_is_confirmed() -> None:
         "output_tokens_per_s": Ruling.PASS,
         "e2e_p90": Ruling.PASS,
     }
+    assert found["success_rate"].text.startswith("two: median 1")
     assert "claimed is >= 1.4: confirmed" in found["output_tokens_per_s"].text
     assert max(map(len, table.splitlines())) <= 80
     lines = [" ".join(line.split()) for line in table.splitlines()]
