@@ -96,11 +96,11 @@ def test_the_one_with_the_least_gets_it_and_all_is_zero_in_the_end(
     assert [(one.in_flight, one.kv_length) for one in pool] == [(0, 0)] * 3
 
 
-def test_equals_take_turns() -> None:
-    for policy in POLICIES:
-        dispatcher = _dispatcher(_pool(3), policy)
-        chosen = [dispatcher.choose(Side.DECODE, _request()).address for _ in range(6)]
-        assert chosen == ["host:1", "host:2", "host:3"] * 2, policy
+@pytest.mark.parametrize("policy", sorted(set(POLICIES) - {"random", "power_of_two", "consistent_hash"}))
+def test_equals_take_turns(policy: str) -> None:
+    dispatcher = _dispatcher(_pool(3), policy)
+    chosen = [dispatcher.choose(Side.DECODE, _request()).address for _ in range(6)]
+    assert chosen == ["host:1", "host:2", "host:3"] * 2
 
 
 @pytest.mark.parametrize("policy", ["least_loaded", "kv_length"])
