@@ -102,7 +102,7 @@ def _empty(directory: Path) -> Path:
 @contextmanager
 def _up(environment: Path, directory: Path) -> Iterator[None]:
     pdtest = Path(sys.executable).with_name("pdtest")
-    home = ["--pdtest-dir", directory / "home"]
+    home = ("--pdtest-dir", str(directory / "home"))
     subprocess.run([pdtest, "up", environment, *home], cwd=ROOT, check=True)
     try:
         yield

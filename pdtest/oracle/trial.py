@@ -42,17 +42,17 @@ class Trial:
 
     async def hold(self, handoff: Handoff) -> None:
         """Hold a handoff's answer against the reference's."""
-        await self.weigh(handoff.request, handoff.require())
+        await self.weigh(handoff.request, handoff.require(), handoff.request_id)
 
-    async def weigh(self, request: Request, answer: Answer) -> None:
-        """Hold the answer to a request against the reference's."""
+    async def weigh(self, request: Request, answer: Answer, request_id: str) -> None:
+        """Hold the answer to a request, sent as ``request_id``, against the reference's."""
         if not is_repeatable(request):
             self._find(Ruling.INCONCLUSIVE, "tokens drawn without a seed: no two answers need be equal")
             return
         try:
             await self._compare(request, answer, await self.reference.answer(request))
         except (ReferenceMissing, RequestFailed) as error:
-            self._find(Ruling.INCONCLUSIVE, f"no reference for {answer.request_id}: {error}")
+            self._find(Ruling.INCONCLUSIVE, f"no reference for {request_id}: {error}")
 
     async def _compare(self, request: Request, answer: Answer, reference: Answer) -> None:
         offset = 0

@@ -49,7 +49,7 @@ async def test_answers_are_the_colocated_ones(  # noqa: PLR0913, PLR0917 - fixtu
 async def _parity(traffic: Traffic, reference: Reference, environment: Environment) -> list[Finding]:
     trial = Trial(reference, Tolerance.of(environment), environment.model.block_size)
     for one in traffic.routed:
-        await trial.weigh(one.errand.request, one.answer)
+        await trial.weigh(one.errand.request, one.answer, one.answer.request_id)
     return trial.findings
 
 
