@@ -41,6 +41,8 @@ _READY_S = 30
 _POLL_S = 0.02
 #: Prompts that share their first half.
 _SHARING = 0.8
+#: Made before the load begins, since that takes longer than sending them.
+_BODIES = 500
 
 _CHUNK = b'data: {"choices": [{"index": 0, "text": "a", "finish_reason": null}]}\n\n'
 _PREFILLED = json.dumps(
@@ -174,15 +176,14 @@ async def _load(port: int, streams: int, pace: _Pace, *, seconds: float, tokens:
     ``tokens`` is the length of prompts of which four in five share their first half with others.
     """
     load = _Load()
+    bodies = [_body(pace, tokens) for _ in range(_BODIES if tokens else 1)]
     began = time.perf_counter()
 
     async def one() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         await asyncio.sleep(random.random() * pace.chunks * pace.pause_s)  # noqa: S311
         while time.perf_counter() < began + seconds:
-            prompt = _prompt(tokens) if tokens else "a" * 64
-            asked = {"prompt": prompt, "stream": True, "max_tokens": pace.chunks, "pause_s": pace.pause_s}
-            body = json.dumps(asked).encode()
+            body = random.choice(bodies)  # noqa: S311
             head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
             sent_at = time.perf_counter()
             writer.write(head + body)
@@ -287,6 +288,12 @@ async def _asked(port: int, path: str) -> str:
     body = await reader.readexactly(length)
     writer.close()
     return body.decode() if b" 200 " in head.partition(b"\r\n")[0] else ""
+
+
+def _body(pace: _Pace, tokens: int) -> bytes:
+    prompt = _prompt(tokens) if tokens else "a" * 64
+    asked = {"prompt": prompt, "stream": True, "max_tokens": pace.chunks, "pause_s": pace.pause_s}
+    return json.dumps(asked).encode()
 
 
 def _prompt(tokens: int) -> list[int]:
