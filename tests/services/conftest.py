@@ -39,6 +39,7 @@ def placed(environment: Environment, name: str, services: Mapping[str, Service])
                 address=addresses[other],
                 ports=ports[other],
                 url=base_url(member, addresses[other], ports[other]),
+                standby=member.standby,
             )
             for other, member in environment.members.items()
             if other != name
