@@ -172,6 +172,7 @@ async def test_a_missing_program_is_a_launch_error(reach: Reach, tmp_path: Path)
         await outpost.launch(Command(argv=("no-such",)), tmp_path / "m", log=tmp_path / "m" / "m.log")
 
 
+@pytest.mark.nightly
 async def test_a_node_that_dies_is_told_by_its_address(
     reach: Reach, owner: str, nodes: Nodes, tmp_path: Path
 ) -> None:

@@ -78,6 +78,7 @@ async def test_nobody_has_it(open_bridge: Bridge, settings: Ray, case: Case) -> 
         assert part in str(refusal.value)
 
 
+@pytest.mark.nightly
 async def test_others_have_it_all(open_bridge: Bridge, settings: Ray) -> None:
     held = await Line.open(open_bridge, wish("held", settings, {"decode": 2}), "member 'a'")
     impatient = wish("x", settings.model_copy(update={"place_timeout_s": 2.0}), {"decode": 1})
