@@ -319,9 +319,11 @@ def main() -> None:
         _say({"error": refusal.told})
         os._exit(1)
     asyncio.run(Bridge().serve(path))
-    with suppress(OSError):
-        Path(path).unlink(missing_ok=True)
     ray.shutdown()
+    with suppress(OSError):  # whoever was to remove them may have been killed
+        for left in (Path(path), Path(path).with_name("errors")):
+            left.unlink(missing_ok=True)
+        Path(path).parent.rmdir()
 
 
 if __name__ == "__main__":
