@@ -14,6 +14,7 @@ def test_ours_are_known() -> None:
     assert {name: launcher.starts for name, launcher in registry.launchers().items()} == {
         "local": True,
         "ssh": True,
+        "ray": True,
         "attach": False,
     }
 

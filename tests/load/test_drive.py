@@ -56,7 +56,8 @@ def errors(url: str) -> tuple[list[float], list[float], list[float]]:
 
 def test_what_is_recorded_of_a_request(calibration: Served) -> None:
     burst = {"pattern": "burst", "size": 3, "every_s": 1}
-    load = driven(calibration("--gap", "0.001"), requests=3, arrivals=burst)
+    # Far enough apart to be told apart by a client that has to wait for a core.
+    load = driven(calibration("--gap", "0.05"), requests=3, arrivals=burst)
     assert [one.number for one in load.exchanges] == [0, 1, 2]
     one = load.exchanges[0]
     assert (one.status, one.finish_reason, one.prompt_tokens, one.max_tokens) == (200, "length", 8, 10)

@@ -12,7 +12,7 @@ from pdtest.environment.arrivals import Closed
 from pdtest.environment.distributions import Fixed
 from pdtest.environment.performance import Performance
 from pdtest.environment.routing import ByPhase, Routing
-from pdtest.environment.schema import Devices, Host, Member, Role
+from pdtest.environment.schema import DeviceKind, Devices, Host, Member, Role
 from pdtest.oracle.hardware import hardware_of
 from pdtest.oracle.topology import load_for, topologies_of, unequal
 from pdtest.oracle.verdict import Ruling
@@ -37,7 +37,7 @@ def environment(*, settings: dict[str, Any] | None = None, **topologies: list[st
     return SimpleNamespace(
         model=SimpleNamespace(name="tiny", max_model_len=1024),
         routing=Routing(phase=ByPhase()),
-        hosts={"local": Host(devices=Devices(kind="cuda", ids=(0, 1, 2, 3)))},
+        hosts={"local": Host(devices=Devices(kind=DeviceKind.CUDA, ids=(0, 1, 2, 3)))},
         members={name: Member(role=role, service="embedded-engine") for name, role in ROLES.items()},
         performance=Performance.model_validate({**(settings or {}), "topologies": named}),
     )
