@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
@@ -30,22 +31,15 @@ class NpuSmi:
     def __init__(self) -> None:
         self._running: subprocess.Popen[str] | None = None
         self._closed = False
+        #: Whoever closes while a call begins must see it, or the call must see that.
+        self._beginning = threading.Lock()
 
     def __call__(self, *arguments: str) -> str:
         """What it prints. Raises LookupError, saying why, where it cannot be run or fails."""
         program = next((found for place in _PLACES if (found := shutil.which(place))), None)
-        if program is None or self._closed:
+        if program is None:
             raise LookupError(f"no program npu-smi on the PATH, nor in {', '.join(_PLACES[1:])}")
-        # stdin: its parent's is where this process is told to end.
-        self._running = subprocess.Popen(  # noqa: S603 - the driver's own program
-            [program, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-        with self._running as call:
+        with self._begun(program, *arguments) as call:
             try:
                 said, _ = call.communicate(timeout=_TIMEOUT_S)
             except subprocess.TimeoutExpired:
@@ -60,10 +54,26 @@ class NpuSmi:
 
     def close(self) -> None:
         """End a call that is under way."""
-        self._closed = True
+        with self._beginning:
+            self._closed = True
         if self._running is not None:
             with suppress(ProcessLookupError):
                 self._running.kill()
+
+    def _begun(self, *command: str) -> subprocess.Popen[str]:
+        with self._beginning:
+            if self._closed:
+                raise LookupError(f"{' '.join(command)} was not called: its meter is closed")
+            # stdin: its parent's is where this process is told to end.
+            self._running = subprocess.Popen(  # noqa: S603 - the driver's own program
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
+            return self._running
 
 
 class AscendMeter:

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from pdtest.embedded.engine.server import bound
+from tests.ports import free_port
 
 _CONFIG: dict[str, Any] = {
     "vocab_size": 259,
@@ -40,8 +40,7 @@ def model(directory: Path) -> Path:
 @contextmanager
 def engine(directory: Path, *flags: str) -> Iterator[str]:
     """An engine with a model in ``directory``; its address, once it serves."""
-    with bound("127.0.0.1", 0) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "pdtest.embedded.engine", "--model", str(model(directory))]
     log = directory / "engine.log"
     with log.open("wb") as output:

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from pdtest.services.serving import serving
+from tests.ports import free_port
 
 DEADLINE_S = 30.0
 
@@ -92,12 +93,6 @@ def running(program: str, arguments: Sequence[str], directory: Path) -> Iterator
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=DEADLINE_S)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def health(port: int) -> tuple[int, object]:

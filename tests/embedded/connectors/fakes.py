@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +15,7 @@ from pdtest.embedded.engine.sequence import Finish, Sampling
 from pdtest.embedded.engine.sequence import Sequence as EngineSequence
 from pdtest.embedded.model.config import ModelConfig
 from pdtest.embedded.model.memory import Array, KVMemory, heads_of_rank
+from tests.ports import free_ports
 
 CONFIG = ModelConfig(
     layers=3,
@@ -31,18 +30,6 @@ CONFIG = ModelConfig(
 )
 LABELS = {"model_name": "tiny", "engine": "0"}
 _lives = itertools.count()
-
-
-def free_ports(count: int) -> list[int]:
-    """Adjacent ports that nobody listens on."""
-    while True:
-        with socket.socket() as first:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-        with contextlib.suppress(OSError, OverflowError), contextlib.ExitStack() as stack:
-            for number in range(port, port + count):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
-            return list(range(port, port + count))
 
 
 @dataclass(kw_only=True)

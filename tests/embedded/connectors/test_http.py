@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pdtest.embedded.connectors.http import HttpCalls, HttpFailed
-
-from .fakes import free_ports
+from tests.ports import free_ports
 
 
 class Server:

@@ -14,9 +14,10 @@ from pdtest.embedded.connectors.mooncake import MooncakeConnector
 from pdtest.embedded.connectors.params import BadParams
 from pdtest.embedded.engine.sequence import Finish
 from pdtest.embedded.engine.sequence import Sequence as EngineSequence
+from tests.ports import free_ports
 
 from .conftest import Started
-from .fakes import FakeHost, free_ports, make_host, make_sequence, settled
+from .fakes import FakeHost, make_host, make_sequence, settled
 
 THERE: tuple[int, ...] = (3, 1, 7)
 HERE: tuple[int, ...] = (5, 0, 2)

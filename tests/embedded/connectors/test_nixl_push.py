@@ -15,9 +15,10 @@ from pdtest.embedded.connectors.nixl import NixlConnector
 from pdtest.embedded.connectors.nixl_push import NixlPushConnector
 from pdtest.embedded.connectors.params import BadParams
 from pdtest.embedded.engine.sequence import Finish
+from tests.ports import free_ports
 
 from .conftest import Started
-from .fakes import free_ports, make_host, make_sequence, settled
+from .fakes import make_host, make_sequence, settled
 from .pairs import HERE, THERE, TO_PREFILL, pair_of
 
 pair = partial(pair_of, NixlPushConnector)

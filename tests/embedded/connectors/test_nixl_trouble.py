@@ -14,9 +14,10 @@ import pytest
 from pdtest.embedded.connectors.connector import LoadFailed
 from pdtest.embedded.connectors.nixl import NixlConnector
 from pdtest.embedded.connectors.params import BadParams
+from tests.ports import free_ports
 
 from .conftest import Started
-from .fakes import free_ports, make_host, make_sequence, settled
+from .fakes import make_host, make_sequence, settled
 from .pairs import HERE, THERE, Pair, config, expect_same, pair_of
 
 pair = partial(pair_of, NixlConnector)

@@ -19,9 +19,10 @@ from pdtest.embedded.engine.sequence import Sequence as EngineSequence
 from pdtest.embedded.store.client import StoreClient
 from pdtest.embedded.store.meta import MetaService
 from pdtest.embedded.store.settings import StoreSettings
+from tests.ports import free_ports
 
 from .conftest import Started
-from .fakes import CONFIG, FakeHost, free_ports, make_host, make_sequence
+from .fakes import CONFIG, FakeHost, make_host, make_sequence
 
 THERE: tuple[int, ...] = (3, 1, 7)
 HERE: tuple[int, ...] = (5, 0, 2)

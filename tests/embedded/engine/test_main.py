@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 from .test_arguments import CONFIG
 
 DEADLINE_S = 20
@@ -23,12 +25,6 @@ DEADLINE_S = 20
 def model(tmp_path: Path) -> Path:
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     return tmp_path
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def command(model: Path, *flags: str) -> list[str]:

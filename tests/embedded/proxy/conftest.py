@@ -19,11 +19,6 @@ from pdtest.embedded.proxy.settings import Settings
 from .doubles import PATIENCE_S, Behaviour, Engine, prefills, streams, until
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
 @dataclass(kw_only=True)
 class Answer:
     status: int

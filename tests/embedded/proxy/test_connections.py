@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from pdtest.embedded.connections import Broken, Connections, Response, Unreached
+from tests.ports import free_port
 
-from .conftest import Workshop, free_port
+from .conftest import Workshop
 from .doubles import Engine, Exchange, never, until
 
 Ask = Callable[[Engine], Awaitable[Response]]

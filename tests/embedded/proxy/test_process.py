@@ -10,7 +10,9 @@ import aiohttp
 import psutil
 import pytest
 
-from .conftest import Workshop, free_port
+from tests.ports import free_port
+
+from .conftest import Workshop
 from .doubles import DONE, Exchange, event, prefills, until
 from .processes import Processes, ask
 

@@ -13,8 +13,9 @@ import zmq.asyncio
 
 from pdtest.embedded.proxy.instances import Pool, Side
 from pdtest.embedded.proxy.registration import Registration
+from tests.ports import free_port
 
-from .conftest import Deployment, Workshop, free_port
+from .conftest import Deployment, Workshop
 from .doubles import DONE, Engine, event, prefills, streams, until
 
 BODY = {"model": "m", "prompt": "p", "max_tokens": 9, "stream": True}

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import free_port
+from tests.ports import free_port
+
 from .processes import Processes, ask
 
 CONFIG = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from pdtest.embedded.store.client import StoreClient
 from pdtest.embedded.store.errors import StoreUnreachable
 from pdtest.embedded.store.meta import MetaService
+from tests.ports import free_ports
 
 PATIENCE_S = 60.0
 
@@ -26,7 +26,7 @@ class Process:
     """A meta process of its own."""
 
     def __init__(self, *flags: str) -> None:
-        self.port, self.http_port = _free_ports(2)
+        self.port, self.http_port = free_ports(2)
         self._flags = flags
         self.start()
 
@@ -54,14 +54,6 @@ class Process:
     def get(self, path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=30) as answer:
             return str(answer.read().decode())
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 @contextmanager
