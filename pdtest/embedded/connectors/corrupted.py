@@ -5,14 +5,13 @@ The one place where what all connectors bring passes: when `load` is through, be
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from pdtest.embedded.connectors.connector import Connector, Handover, Host
 from pdtest.embedded.connectors.corruptions import Corruption
 from pdtest.embedded.engine.sequence import Sequence as EngineSequence
 from pdtest.embedded.model.memory import Array
+from pdtest.embedded.switch import Switch, is_file
 
 
 class CorruptedConnector:
@@ -25,8 +24,8 @@ class CorruptedConnector:
     def __init__(self, inner: Connector, host: Host, how: str) -> None:
         self._inner = inner
         self._host = host
-        self._file = Path(how[1:]) if how.startswith("@") else None
-        self._text = "" if self._file else how
+        self._switch = Switch(how)
+        self._text = "" if is_file(how) else how
         self._corruption = Corruption.read(how) if self._text else None
         self._loads = 0
 
@@ -68,11 +67,10 @@ class CorruptedConnector:
         return self._inner.finished(sequence)
 
     def _current(self) -> Corruption | None:
-        if self._file is not None:
-            text = self._file.read_text(encoding="utf-8").strip() if self._file.exists() else ""
-            if text != self._text:
-                self._text, self._loads = text, 0
-                self._corruption = Corruption.read(text) if text else None
+        text = self._switch.read()
+        if text != self._text:
+            self._text, self._loads = text, 0
+            self._corruption = Corruption.read(text) if text else None
         return self._corruption
 
     def _read(self, blocks: list[int]) -> Array:

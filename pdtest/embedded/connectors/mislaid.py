@@ -14,9 +14,10 @@ import numpy as np
 
 from pdtest.embedded.connectors.awaited import Held
 from pdtest.embedded.connectors.connector import Handover, Host
-from pdtest.embedded.connectors.lifetimes import Lifetime
+from pdtest.embedded.connectors.lifetimes import KINDS
 from pdtest.embedded.connectors.nixl import NixlConnector
 from pdtest.embedded.engine.sequence import Sequence as EngineSequence
+from pdtest.embedded.switch import WordSwitch
 
 #: How long KV comes after the computation that needs it, and how often the switch is looked at. Seconds.
 _LATE_S: Final = 0.05
@@ -28,7 +29,7 @@ class MislaidNixlConnector(NixlConnector):
 
     def __init__(self, config: Mapping[str, Any], host: Host, how: str) -> None:
         super().__init__(config, host)
-        self._lifetime = Lifetime(how)
+        self._lifetime = WordSwitch(how, KINDS)
 
     async def load(self, sequence: EngineSequence, cached: int, promised: int) -> None:
         """Late: it is said to be there at once, and written into whoever's blocks they are by then."""

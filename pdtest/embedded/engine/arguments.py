@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from pdtest.embedded.connectors.corruptions import BadCorruption, Corruption
-from pdtest.embedded.connectors.lifetimes import KINDS, BadLifetime, checked
+from pdtest.embedded.connectors.lifetimes import KINDS
 from pdtest.embedded.engine.routing import POLICIES
 from pdtest.embedded.engine.settings import BLOCKS, Settings
 from pdtest.embedded.model.config import BadModel, ModelConfig
+from pdtest.embedded.switch import is_file, word_or_file
 
 _DESCRIPTION: Final = """\
 An inference engine without GPU and without vLLM, for tests of disaggregated prefill and decode.
@@ -215,7 +216,7 @@ def _inside(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--fault-lifetime",
-        type=_lifetime,
+        type=word_or_file(KINDS),
         metavar="KIND|@FILE",
         help="give up KV too early, too late or never (NixlConnector only), for tests of tests: one of "
         f"{', '.join(sorted(KINDS))}, or a file with that, which is read anew each time",
@@ -273,19 +274,12 @@ def _seconds(text: str) -> float:
 
 
 def _fault(text: str) -> str:
-    if not text.startswith("@"):
+    if not is_file(text):
         try:
             Corruption.read(text)
         except BadCorruption as error:
             raise argparse.ArgumentTypeError(str(error)) from error
     return text
-
-
-def _lifetime(text: str) -> str:
-    try:
-        return text if text.startswith("@") else checked(text)
-    except BadLifetime as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pdtest.embedded.proxy.metaserver import Metaserver
 from pdtest.embedded.proxy.policies.registry import POLICIES
 from pdtest.embedded.proxy.request import ClientRequest
 from pdtest.embedded.proxy.routing.answers import RecentAnswers
-from pdtest.embedded.proxy.routing.faults import Fault
+from pdtest.embedded.proxy.routing.faults import KINDS
 from pdtest.embedded.proxy.routing.faulty import FaultyDispatcher, FaultyPhase, FaultySessions
 from pdtest.embedded.proxy.routing.path import Path
 from pdtest.embedded.proxy.routing.phase import ByLengths, Phase
@@ -37,6 +37,7 @@ from pdtest.embedded.proxy.routing.settings import RoutingSettings
 from pdtest.embedded.proxy.routing.wanted import Wanted
 from pdtest.embedded.proxy.settings import Settings
 from pdtest.embedded.proxy.usage import Reading
+from pdtest.embedded.switch import WordSwitch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ def _routing(settings: RoutingSettings, pool: Pool, phase: Phase) -> tuple[Dispa
     idle_s = settings.session_idle_s if settings.session_header else None
     if not settings.fault:
         return Dispatcher(pool, policies, Sessions(idle_s)), Router(pool, phase)
-    fault = Fault(settings.fault)
+    fault = WordSwitch(settings.fault, KINDS)
     dispatcher = FaultyDispatcher(pool, policies, FaultySessions(idle_s, fault), fault)
     return dispatcher, Router(pool, FaultyPhase(phase, fault) if isinstance(phase, ByLengths) else phase)
 

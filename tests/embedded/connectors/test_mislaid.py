@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pdtest.embedded.connectors.lifetimes import KINDS, BadLifetime, Lifetime
+from pdtest.embedded.connectors.lifetimes import KINDS
 from pdtest.embedded.connectors.mislaid import MislaidNixlConnector
 from pdtest.embedded.connectors.options import BadConfig
 from pdtest.embedded.connectors.registry import connector_for
 from pdtest.embedded.engine.sequence import Finish
+from pdtest.embedded.switch import UnknownWord, WordSwitch
 
 from .conftest import Started
 from .fakes import make_host, make_sequence, settled
@@ -23,7 +24,7 @@ SENT = "cmpl-r-0"
 async def both_of(started: Started, how: str, *, on: str = "decode") -> Both:
     """A pair of which one side has the bug, and the other one's switch is a file that there is not."""
     both: Both = await pair_of(partial(MislaidNixlConnector, how="@/there/is/no/file"), started)  # type: ignore[arg-type]
-    getattr(both, on)._lifetime = Lifetime(how)
+    getattr(both, on)._lifetime = WordSwitch(how, KINDS)
     return both
 
 
@@ -79,7 +80,7 @@ async def test_leaked_blocks_come_back_once_it_is_healthy(started: Started, tmp_
 async def test_decode_leaks_what_it_should_free(started: Started) -> None:
     both = await both_of(started, "leaked")
     assert both.decode.finished(make_sequence(10, blocks=HERE)).hold
-    both.decode._lifetime = Lifetime("")
+    both.decode._lifetime = WordSwitch("", KINDS)
     await settled(lambda: both.here.released)
     assert not both.decode.finished(make_sequence(10, blocks=HERE)).hold
 
@@ -113,14 +114,14 @@ def test_it_is_nixl_that_can_have_them() -> None:
 
 
 def test_words_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(BadLifetime, match="early-release"):
-        Lifetime("leeked")
+    with pytest.raises(UnknownWord, match="early-release"):
+        WordSwitch("leeked", KINDS)
     file = tmp_path / "switch"
-    lifetime = Lifetime(f"@{file}")
+    lifetime = WordSwitch(f"@{file}", KINDS)
     assert lifetime.read() == ""
     for kind in KINDS:
         file.write_text(f"{kind}\n")
         assert lifetime.read() == kind
     file.write_text("leeked")
-    with pytest.raises(BadLifetime):
+    with pytest.raises(UnknownWord):
         lifetime.read()

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from pdtest.embedded.proxy.instances import Instance, Side
-from pdtest.embedded.proxy.routing.faults import KINDS, BadFault, Fault
+from pdtest.embedded.proxy.routing.faults import KINDS
 from pdtest.embedded.proxy.routing.path import Path
 from pdtest.embedded.proxy.routing.sessions import Sessions
 from pdtest.embedded.proxy.routing.settings import RoutingSettings
+from pdtest.embedded.switch import UnknownWord, WordSwitch
 
 from .conftest import Deployment, Workshop
 from .doubles import prefills, streams
@@ -176,9 +177,9 @@ async def test_requests_are_counted_instead_of_tokens(workshop: Workshop, tmp_pa
 
 
 def test_words_that_nobody_knows_are_refused(tmp_path: File) -> None:
-    with pytest.raises(BadFault, match="off-by-one"):
-        Fault("off-by-two")
+    with pytest.raises(UnknownWord, match="off-by-one"):
+        WordSwitch("off-by-two", KINDS)
     (tmp_path / "switch").write_text("off-by-two")
-    with pytest.raises(BadFault, match="'off-by-two'"):
-        Fault(f"@{tmp_path}/switch").read()
-    assert [Fault(kind).read() for kind in KINDS] == list(KINDS)
+    with pytest.raises(UnknownWord, match="'off-by-two'"):
+        WordSwitch(f"@{tmp_path}/switch", KINDS).read()
+    assert [WordSwitch(kind, KINDS).read() for kind in KINDS] == list(KINDS)

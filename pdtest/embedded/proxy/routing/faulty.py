@@ -10,10 +10,10 @@ from pdtest.embedded.proxy.policies.kv_length import KVLength
 from pdtest.embedded.proxy.policies.least_loaded import LeastLoaded
 from pdtest.embedded.proxy.policies.policy import Policy
 from pdtest.embedded.proxy.request import ClientRequest
-from pdtest.embedded.proxy.routing.faults import Fault
 from pdtest.embedded.proxy.routing.path import Path
 from pdtest.embedded.proxy.routing.phase import ByLengths
 from pdtest.embedded.proxy.routing.sessions import Sessions
+from pdtest.embedded.switch import Switch
 
 _SWAPPED = {Path.PREFILL: Path.DECODE, Path.DECODE: Path.PREFILL, Path.HYBRID: Path.HYBRID}
 
@@ -21,7 +21,7 @@ _SWAPPED = {Path.PREFILL: Path.DECODE, Path.DECODE: Path.PREFILL, Path.HYBRID: P
 class FaultyPhase(ByLengths):
     """A rule that may misread lengths."""
 
-    def __init__(self, inner: ByLengths, fault: Fault) -> None:
+    def __init__(self, inner: ByLengths, fault: Switch) -> None:
         self._inner = inner
         self._fault = fault
 
@@ -52,7 +52,9 @@ class FaultyPhase(ByLengths):
 class FaultyDispatcher(Dispatcher):
     """It may look at the wrong instances, or at none."""
 
-    def __init__(self, pool: Pool, policies: Mapping[Side, Policy], sessions: Sessions, fault: Fault) -> None:
+    def __init__(
+        self, pool: Pool, policies: Mapping[Side, Policy], sessions: Sessions, fault: Switch
+    ) -> None:
         super().__init__(pool, policies, sessions)
         self._fault = fault
         self._counting = LeastLoaded()
@@ -89,7 +91,7 @@ class FaultyDispatcher(Dispatcher):
 class FaultySessions(Sessions):
     """They may never end."""
 
-    def __init__(self, idle_s: float | None, fault: Fault) -> None:
+    def __init__(self, idle_s: float | None, fault: Switch) -> None:
         super().__init__(idle_s)
         self._fault = fault
 

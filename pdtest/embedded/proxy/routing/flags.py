@@ -8,8 +8,9 @@ from typing import Any
 
 from pdtest.embedded.proxy.instances import Side
 from pdtest.embedded.proxy.request import SESSION_HEADER
-from pdtest.embedded.proxy.routing.faults import KINDS, BadFault, checked
+from pdtest.embedded.proxy.routing.faults import KINDS
 from pdtest.embedded.proxy.routing.settings import RoutingSettings
+from pdtest.embedded.switch import word_or_file
 
 #: What ``--phase-policy`` takes.
 PHASES = ("threshold", "adaptive")
@@ -23,7 +24,7 @@ def add_flags(parser: argparse.ArgumentParser, policies: Sequence[str]) -> None:
     _add_scaling(parser)
     parser.add_argument_group("tests of tests").add_argument(
         "--fault-routing",
-        type=_fault,
+        type=word_or_file(KINDS),
         default=_DEFAULTS.fault,
         metavar="KIND|@FILE",
         help="a planted bug, or a file that says which there is at the moment: "
@@ -158,13 +159,6 @@ class _InOrder(argparse.Action):
         if least > most:
             parser.error(f"{option_string}: expected LEAST to be at most MOST, seen {least} and {most}")
         setattr(namespace, self.dest, (least, most))
-
-
-def _fault(text: str) -> str:
-    try:
-        return text if text.startswith("@") else checked(text)
-    except BadFault as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _positive_int(text: str) -> int:
