@@ -58,7 +58,7 @@ async def test_the_busy_one_is_avoided(  # noqa: PLR0913, PLR0917 - fixtures are
     role: Role,
     spread: Spread,
     router: Router,
-    engines: Mapping[str, Endpoint],
+    watched: Mapping[str, Endpoint],
     lanes: Lanes,
     handed_over: Lane,
     errands: Errands,
@@ -68,7 +68,6 @@ async def test_the_busy_one_is_avoided(  # noqa: PLR0913, PLR0917 - fixtures are
     if spread not in {Spread.LEAST_LOADED, Spread.POWER_OF_TWO}:
         pytest.skip(f"routing.{role} is {spread}, which does not look at who is busy")
     long = _occupying(lanes, _SHORT)
-    watched = {name: engines[name] for name in router.names(role)}
     async with occupied(router, watched, errands.of(long)) as occupation:
         traffic = await router.in_turn(*errands.of(handed_over, _LOOKS))
     busy = [name for name, requests in occupation.requests.items() if requests]
@@ -82,7 +81,7 @@ async def test_two_are_looked_at(  # noqa: PLR0913, PLR0917 - fixtures are asked
     role: Role,
     spread: Spread,
     router: Router,
-    engines: Mapping[str, Endpoint],
+    watched: Mapping[str, Endpoint],
     lanes: Lanes,
     handed_over: Lane,
     errands: Errands,
@@ -92,7 +91,6 @@ async def test_two_are_looked_at(  # noqa: PLR0913, PLR0917 - fixtures are asked
     names = router.names(role)
     if spread is not Spread.POWER_OF_TWO or len(names) < 3:
         pytest.skip(f"routing.{role} is {spread}, or there are no three of them")
-    watched = {name: engines[name] for name in names}
     busy_ones = errands.of(_occupying(lanes, _SHORT), len(names) - 1)
     async with occupied(router, watched, busy_ones) as occupation:
         traffic = await router.in_turn(*errands.of(handed_over, _CHOICES))
@@ -109,7 +107,7 @@ async def test_long_ones_count_for_more(  # noqa: PLR0913, PLR0917 - fixtures ar
     role: Role,
     spread: Spread,
     router: Router,
-    engines: Mapping[str, Endpoint],
+    watched: Mapping[str, Endpoint],
     lanes: Lanes,
     handed_over: Lane,
     errands: Errands,
@@ -125,7 +123,7 @@ async def test_long_ones_count_for_more(  # noqa: PLR0913, PLR0917 - fixtures ar
     names = router.names(role)
     long, short = _occupying(lanes, router.room * 3 // 4), _occupying(lanes, _SHORT)
     busy_ones = [*errands.of(long), *errands.of(short, 3 * (len(names) - 1))]
-    async with occupied(router, {name: engines[name] for name in names}, busy_ones) as occupation:
+    async with occupied(router, watched, busy_ones) as occupation:
         traffic = await router.in_turn(*errands.of(handed_over, _LOOKS))
     name, unsure = fullest(occupation)
     unsure += [*occupation.lasted(), *traffic.known(role)]
