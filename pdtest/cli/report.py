@@ -32,6 +32,8 @@ def report(
     Example: [bold]pdtest report .pdtest/runs/latest --open[/]
     """
     written = write_report(run, output)
+    for one in written.account.unreadable:
+        typer.echo(f"pdtest: {one.file} could not be read and is not in the report: {one.why}", err=True)
     typer.echo(written.markdown.read_text(encoding="utf-8") if markdown else str(written.html))
     if show:
         webbrowser.open(written.html.resolve().as_uri())

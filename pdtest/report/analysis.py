@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from pdtest.report.account.curve import Points
-from pdtest.report.account.load import LoadShown, load_shown
-from pdtest.results import read_results
+from pdtest.report.account.files import Files
+from pdtest.report.account.load import LoadShown
+from pdtest.report.account.loads import measured_of
 
 FILE: Final = "analysis.png"
 #: Quantities of telemetry that have a panel where some source told them, with titles.
@@ -33,9 +34,8 @@ _Draw = Callable[[Any], None]
 
 def analyse_all(run: Path) -> None:
     """Draw what is not drawn yet of a run's loads."""
-    for directory, result in read_results(run):
-        if not (directory / FILE).is_file():
-            analyse(load_shown(run, directory, result), run)
+    for load in measured_of(Files(run)):
+        analyse(load, run)
 
 
 def analyse(load: LoadShown, run: Path) -> Path | None:

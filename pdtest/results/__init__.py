@@ -4,7 +4,15 @@ from pdtest.results.client import ClientHealth
 from pdtest.results.exchange import Exchange, Piece
 from pdtest.results.measure import Better, Measure
 from pdtest.results.monitor import Monitor, Reading
-from pdtest.results.result import Result, read_exchanges, read_monitor, read_results, write_result
+from pdtest.results.result import (
+    Result,
+    ResultUnreadable,
+    read_exchanges,
+    read_monitor,
+    read_result,
+    read_results,
+    write_result,
+)
 from pdtest.results.sender import Sender
 
 __all__ = [
@@ -16,9 +24,11 @@ __all__ = [
     "Piece",
     "Reading",
     "Result",
+    "ResultUnreadable",
     "Sender",
     "read_exchanges",
     "read_monitor",
+    "read_result",
     "read_results",
     "write_result",
 ]

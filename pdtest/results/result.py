@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from pdtest.errors import PdtestError
 from pdtest.results.client import ClientHealth
 from pdtest.results.exchange import Exchange
 from pdtest.results.frozen import Frozen
@@ -20,6 +21,12 @@ from pdtest.results.sender import Sender
 
 FILE: Final = "result.json"
 EXCHANGES: Final = "requests.jsonl"
+
+
+class ResultUnreadable(PdtestError):
+    """A result that is damaged, or of another version of pdtest."""
+
+    title = "unreadable result"
 
 
 class Result(Frozen):
@@ -76,13 +83,24 @@ def write_result(
 def read_results(run: Path) -> Iterator[tuple[Path, Result]]:
     """All results under a run's directory, with their folders, in the order they were measured.
 
-    Raises pydantic.ValidationError for a file of another version.
+    Raises ResultUnreadable.
     """
-    found = [
-        (path.parent, Result.model_validate_json(path.read_text(encoding="utf-8")))
-        for path in run.rglob(FILE)
-    ]
+    found = [(path.parent, read_result(path)) for path in run.rglob(FILE)]
     yield from sorted(found, key=lambda one: one[1].begun_unix_s)
+
+
+def read_result(path: Path) -> Result:
+    """The one in this file. Raises ResultUnreadable."""
+    try:
+        return Result.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResultUnreadable(
+            "a load's result cannot be read",
+            expected="JSON that this version of pdtest has written",
+            seen=str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error),
+            where=str(path),
+            next_step="measure again, or move its folder away",
+        ) from error
 
 
 def read_exchanges(directory: Path) -> Iterator[Exchange]:

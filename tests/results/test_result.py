@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from pdtest.results import (
     Better,
@@ -16,8 +15,10 @@ from pdtest.results import (
     Piece,
     Reading,
     Result,
+    ResultUnreadable,
     read_exchanges,
     read_monitor,
+    read_result,
     read_results,
     write_result,
 )
@@ -94,8 +95,18 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
     path = write_result(tmp_path, result("a", begun=1), [])
     path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
 
-    with pytest.raises(ValidationError, match="version"):
+    with pytest.raises(ResultUnreadable) as refused:
         [*read_results(tmp_path)]
+    assert refused.value.where == str(path)
+    assert refused.value.seen == "Input should be 1"
+
+
+def test_half_a_file_is_refused(tmp_path: Path) -> None:
+    path = write_result(tmp_path, result("a", begun=1), [])
+    path.write_text(path.read_text()[:100])
+
+    with pytest.raises(ResultUnreadable, match="cannot be read"):
+        read_result(path)
 
 
 def test_a_request_without_a_time_of_its_own_counts_from_when_it_was_sent() -> None:

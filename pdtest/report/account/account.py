@@ -173,6 +173,13 @@ class EnvironmentShown(Shown):
     text: str
 
 
+class Unreadable(Shown):
+    """A file of the run, relative to its directory, that is not what it should be. All else is told."""
+
+    file: str
+    why: str
+
+
 class Account(Shown):
     """All of it."""
 
@@ -190,6 +197,7 @@ class Account(Shown):
     comparisons: tuple[Comparison, ...] = ()
     topologies: tuple[Gains, ...] = ()
     kills: dict[str, Any] | None = None
+    unreadable: tuple[Unreadable, ...] = ()
 
     @property
     def verdict(self) -> str:

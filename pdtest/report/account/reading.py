@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -20,13 +20,14 @@ from pdtest.events.record import Event
 from pdtest.events.session import RunBegan, RunEnded
 from pdtest.report.account.account import Account, Attached, EnvironmentShown, Session
 from pdtest.report.account.breaks import breaks_of, recoveries_of
-from pdtest.report.account.client_load import FILE as CLIENT_LOAD
-from pdtest.report.account.client_load import client_load
+from pdtest.report.account.files import Files
 from pdtest.report.account.journey import marks_of
-from pdtest.report.account.load import LoadShown, load_shown
+from pdtest.report.account.loads import loads_of
 from pdtest.report.account.members import lives_of
 from pdtest.report.account.tests import tests_of
-from pdtest.results import read_results
+
+#: What a kill table is not one without.
+_KILL_TABLE: Final = ("mutants", "killed", "survivors", "false_alarms")
 
 
 class NotARun(PdtestError):
@@ -51,23 +52,26 @@ def read_account(directory: Path) -> Account:
     if not journal.is_file():
         raise NotARun(directory)
     events = tuple(read(journal))
+    files = Files(run)
     session = _session(run, events)
     tests = tuple(tests_of(run, events))
-    return Account(
+    account = Account(
         session=session,
         outcomes=dict(Counter(test.outcome for test in tests).most_common()),
         tests=tests,
-        environments=tuple(_environments(run)),
+        environments=tuple(files.each("*/environment.resolved.yaml", _environment)),
         members=tuple(lives_of(run, events)),
         attached=tuple(_attached(events)),
         marks=tuple(marks_of(events, session.began_at or 0.0)),
         breaks=tuple(breaks_of(events)),
         recoveries=tuple(recoveries_of(events)),
-        loads=tuple(_loads(run)),
-        comparisons=tuple(_comparisons(run)),
-        topologies=tuple(_topologies(run)),
-        kills=_kills(run),
+        loads=tuple(loads_of(files)),
+        # Made while it ran: the report needs no baseline.
+        comparisons=tuple(files.each("*/comparison*.json", _comparison)),
+        topologies=tuple(files.each(f"*/{TOPOLOGIES}", _gains)),
+        kills=next(files.each("kills.json", _kills), None),
     )
+    return account.model_copy(update={"unreadable": files.unreadable})
 
 
 def _session(run: Path, events: Sequence[Event]) -> Session:
@@ -97,41 +101,29 @@ def _session(run: Path, events: Sequence[Event]) -> Session:
     )
 
 
-def _environments(run: Path) -> Iterator[EnvironmentShown]:
-    for file in sorted(run.glob("*/environment.resolved.yaml")):
-        text = file.read_text(encoding="utf-8")
-        data: dict[str, Any] = yaml.safe_load(text) or {}
-        yield EnvironmentShown(
-            name=file.parent.name,
-            description=data.get("description") or "",
-            contract=tuple((data.get("connector") or {}).get("contract") or ()),
-            text=text,
-        )
+def _environment(file: Path) -> EnvironmentShown:
+    text = file.read_text(encoding="utf-8")
+    data: dict[str, Any] = yaml.safe_load(text) or {}
+    return EnvironmentShown(
+        name=file.parent.name,
+        description=data.get("description") or "",
+        contract=tuple((data.get("connector") or {}).get("contract") or ()),
+        text=text,
+    )
 
 
-def _loads(run: Path) -> Iterator[LoadShown]:
-    for directory, result in read_results(run):
-        yield load_shown(run, directory, result)
-    for file in sorted(run.glob(f"*/{CLIENT_LOAD}")):
-        yield client_load(file, run)
+def _comparison(file: Path) -> Comparison:
+    return Comparison.model_validate_json(file.read_text(encoding="utf-8"))
 
 
-def _comparisons(run: Path) -> Iterator[Comparison]:
-    """Those that were made while it ran: the report needs no baseline."""
-    for file in sorted(run.glob("*/comparison*.json")):
-        yield Comparison.model_validate_json(file.read_text(encoding="utf-8"))
+def _gains(file: Path) -> Gains:
+    return Gains.model_validate_json(file.read_text(encoding="utf-8"))
 
 
-def _topologies(run: Path) -> Iterator[Gains]:
-    for file in sorted(run.glob(f"*/{TOPOLOGIES}")):
-        yield Gains.model_validate_json(file.read_text(encoding="utf-8"))
-
-
-def _kills(run: Path) -> dict[str, Any] | None:
-    file = run / "kills.json"
-    if not file.is_file():
-        return None
+def _kills(file: Path) -> dict[str, Any]:
     table: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    if missing := [name for name in _KILL_TABLE if name not in table]:
+        raise ValueError(f"no {', '.join(missing)}")
     return table
 
 

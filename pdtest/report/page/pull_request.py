@@ -108,6 +108,8 @@ def _load(group: Group) -> Iterator[str]:
 
 
 def _rest(account: Account) -> Iterator[str]:
+    for one in account.unreadable:
+        yield f"- `{one.file}` could not be read and is not in this report: {_plain(one.why)}"
     if account.kills is not None:
         survivors = account.kills["survivors"]
         total = len(account.kills["mutants"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import html
+import os
 import shutil
 from pathlib import Path
 
@@ -8,6 +10,8 @@ import pytest
 from pdtest.events import Event, Journal, TestEnded
 from pdtest.report.account import Account, NotARun, read_account
 from pdtest.report.account.journey import Journey, Span, of_exchange
+from pdtest.report.page.page import render
+from pdtest.report.page.pull_request import pull_request
 from pdtest.results import Exchange, Piece
 
 from .conftest import ENVIRONMENT, LATE, RATES, T0, WRONG, sent
@@ -111,10 +115,43 @@ def test_members_of_others_are_told_with_their_drift(account: Account) -> None:
     assert router.drifts == ("version: 0.1.16, the environment has 0.1.15",)
 
 
-def test_a_run_may_lie_elsewhere_later(run: Path, tmp_path: Path, account: Account) -> None:
-    moved = tmp_path / run.name
-    shutil.copytree(run, moved)
-    assert read_account(moved) == account
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    """The run, elsewhere."""
+    return Path(shutil.copytree(run, tmp_path / run.name))
+
+
+def test_a_run_may_lie_elsewhere_later(copy: Path, account: Account) -> None:
+    assert read_account(copy) == account
+
+
+@pytest.mark.parametrize(
+    ("file", "part"),
+    [
+        pytest.param("environment.resolved.yaml", "environments", id="environment"),
+        pytest.param("comparison-pd.json", "comparisons", id="comparison"),
+        pytest.param("topologies.json", "topologies", id="topologies"),
+        pytest.param("../kills.json", "kills", id="kills"),
+        pytest.param("client-load.json", "loads", id="client-load"),
+        pytest.param("loads/default-pd-0/result.json", "loads", id="result"),
+        pytest.param("loads/default-pd-0/requests.jsonl", "loads", id="requests"),
+    ],
+)
+@pytest.mark.parametrize("left", [b"[1]", b"{[\0"], ids=["another", "damaged"])
+def test_what_cannot_be_read_is_named_and_the_rest_is_told(
+    copy: Path, account: Account, file: str, part: str, left: bytes
+) -> None:
+    (copy / ENVIRONMENT / file).write_bytes(left)
+    told = read_account(copy)
+    (unreadable,) = told.unreadable
+    assert unreadable.file == os.path.normpath(
+        f"{ENVIRONMENT}/{file}".replace("requests.jsonl", "result.json")
+    )
+    changed = {name for name in Account.model_fields if getattr(told, name) != getattr(account, name)}
+    assert changed == {part, "unreadable"}
+    notice = f"could not be read and is not in this report: {unreadable.why}"
+    assert notice in html.unescape(render(told, copy))
+    assert f"`{unreadable.file}` {notice}" in pull_request(told)
 
 
 def test_the_same_data_comes_back_from_its_json(account: Account) -> None:
