@@ -15,7 +15,7 @@ from pdtest.compare.series import Series, series_of
 from pdtest.errors import PdtestError
 from pdtest.results import Result
 from pdtest.results.frozen import Frozen
-from pdtest.results.whole import write_whole
+from pdtest.whole import write_whole
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.+-]*")
 

@@ -22,6 +22,7 @@ from filelock import FileLock
 from pdtest.errors import PdtestError
 from pdtest.keeper.messages import Answer, Ask
 from pdtest.keeper.socket import knock
+from pdtest.whole import write_whole
 
 FOLDER: Final = "standing"
 _NOTE: Final = "keeper.json"
@@ -149,9 +150,7 @@ def _start(directory: Path, environment: str, controller: int | None) -> Standin
         "started": psutil.Process(pid).create_time(),
         "since": time.time(),
     }
-    draft = directory / f".{_NOTE}"
-    draft.write_text(json.dumps(note) + "\n", encoding="utf-8")
-    draft.replace(directory / _NOTE)
+    write_whole(directory / _NOTE, json.dumps(note) + "\n")
     found = Standing.read(directory)
     assert found is not None, "it answered a moment ago"  # noqa: S101
     return found

@@ -10,8 +10,8 @@ from pathlib import Path
 from pdtest.launch.kin import MEMBER_VARIABLE, OWNER_VARIABLE
 from pdtest.launch.launcher import LaunchError
 from pdtest.launch.script import AS_A_RUN_DID, render_script
-from pdtest.launch.session import write_whole
 from pdtest.services.service import Command
+from pdtest.whole import write_whole
 
 SCRIPT = "command.sh"
 _NOT_FOR_HAND = frozenset({OWNER_VARIABLE, MEMBER_VARIABLE})

@@ -59,16 +59,6 @@ def check_program(argv: Sequence[str], directory: Path, variables: Mapping[str, 
         raise NoProgram(program, found=bool(program) and Path(here).exists(), path=path)
 
 
-def write_whole(path: Path, text: str, *, mode: int) -> None:
-    """Whole or not at all: a member that reads while we write must not see half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.touch(mode=0o600)
-    draft.write_text(text, encoding="utf-8")
-    draft.chmod(mode)
-    draft.replace(path)
-
-
 class Session:
     """A running program and everything it started."""
 

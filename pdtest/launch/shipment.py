@@ -11,6 +11,7 @@ from typing import Any, Final
 #: In an order in which each imports only those before it.
 _PACKAGES: Final = ("pdtest", "pdtest.launch", "pdtest.launch.agents")
 _MODULES: Final = (
+    "pdtest.whole",
     "pdtest.launch.kin",
     "pdtest.launch.reaper",
     "pdtest.launch.session",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from pdtest.errors import PdtestError
+from pdtest.whole import write_whole
 
 _CACHE: Final = "fingerprints.json"
 _STEP: Final = 1 << 20
@@ -86,8 +85,4 @@ def _read(store: Path) -> dict[str, str]:
 
 
 def _write(store: Path, digests: dict[str, str]) -> None:
-    store.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=store.parent, prefix=store.name)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        json.dump(digests, stream, indent=1, sort_keys=True)
-    Path(temporary).replace(store)
+    write_whole(store, json.dumps(digests, indent=1, sort_keys=True))

@@ -19,7 +19,7 @@ from pdtest.client.answer import Answer, Timings
 from pdtest.client.openai import Shapeless, read
 from pdtest.client.request import Request
 from pdtest.oracle.errors import ReferenceMissing
-from pdtest.results.whole import write_whole
+from pdtest.whole import write_whole
 
 _FORMAT = 1
 

@@ -179,7 +179,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     else:
         names = dict.fromkeys(filter(None, map(environment_of, session.items)))
         run.rivals = rivals(map(config.stash[SELECTION].environment, names))
-        tell_groups(run.worker, groups_of(session.items, run.rivals), run.directory)
+        tell_groups(groups_of(session.items, run.rivals), run.directory)
     chronicle = Chronicle(run, session.items)
     chronicle.begin(config, config.stash[SELECTION])
     config.pluginmanager.register(chronicle, "pdtest-chronicle")

@@ -33,6 +33,7 @@ from pdtest.plugin.wanted import environment_of
 from pdtest.report.kill_picture import picture
 from pdtest.report.kills import kill_table
 from pdtest.services.mutant_gateway import LIFE_SWITCH, SWITCH, MutantGatewayService
+from pdtest.whole import write_whole
 from pdtest.wire.contract import Contract
 from pdtest.wire.registry import contract_for
 
@@ -294,10 +295,7 @@ def _own_name(item: pytest.Item) -> str:
 
 
 def _write(cluster: Cluster, switch: _Switch, text: str) -> None:
-    file = cluster.members[switch.member].directory / switch.file
-    temporary = file.with_suffix(".new")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(file)
+    write_whole(cluster.members[switch.member].directory / switch.file, text)
 
 
 def _rest(cluster: Cluster) -> None:

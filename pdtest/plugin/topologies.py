@@ -21,8 +21,8 @@ from pdtest.plugin.terminal import start_up
 from pdtest.plugin.wanted import current_run
 from pdtest.report.gains import gains_table
 from pdtest.results import Result
-from pdtest.results.whole import write_whole
 from pdtest.routing.roster import keep_to
+from pdtest.whole import write_whole
 
 #: The load that is put on where the environment names none: docs/environments.md.
 _CLAIMED = "claimed"

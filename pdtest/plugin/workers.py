@@ -26,6 +26,7 @@ from pdtest.plugin import outcomes
 from pdtest.plugin.directories import directory_of, home, new_id
 from pdtest.plugin.onlooker import Onlooker
 from pdtest.plugin.stash import SELECTION
+from pdtest.whole import write_whole
 
 _INPUT: Final = "pdtest"
 #: How xdist hands tests out where nobody said how.
@@ -61,11 +62,9 @@ def is_controller(config: pytest.Config) -> bool:
     )
 
 
-def tell_groups(worker: Worker, groups: Mapping[str, str], directory: Path) -> None:
+def tell_groups(groups: Mapping[str, str], directory: Path) -> None:
     """Called in each worker once it has collected; ``groups`` by the ids of tests."""
-    draft = directory / f".{_GROUPS}-{worker.name}"
-    draft.write_text(json.dumps(groups), encoding="utf-8")
-    draft.replace(directory / _GROUPS)
+    write_whole(directory / _GROUPS, json.dumps(groups))
 
 
 def read_groups(directory: Path) -> Mapping[str, str]:

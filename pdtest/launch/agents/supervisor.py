@@ -32,7 +32,8 @@ from pdtest.launch.agents.wire import Wire, greet
 from pdtest.launch.claims import Claims, Denied, Exhausted, PortClaims, default_directory
 from pdtest.launch.device_claims import DeviceClaims, device_name
 from pdtest.launch.kin import MEMBER_VARIABLE, OWNER_VARIABLE
-from pdtest.launch.session import NoProgram, Outlived, Session, check_program, environment, write_whole
+from pdtest.launch.session import NoProgram, Outlived, Session, check_program, environment
+from pdtest.whole import write_whole
 
 #: Between looks at logs, while they grow and while they do not. A look takes some processor time.
 _GROWING_S, _RESTING_S = 0.03, 0.1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pdtest.results.whole import write_whole
+from pdtest.whole import write_whole
 
 
 def test_a_file_is_made_and_replaced(tmp_path: Path) -> None:
@@ -28,3 +28,10 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
 
     assert path.read_text(encoding="utf-8") == "old"
     assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o755])
+def test_nobody_reads_more_than_is_meant_for_them(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "command.sh"
+    write_whole(path, "secret", mode=mode)
+    assert path.stat().st_mode & 0o777 == mode
