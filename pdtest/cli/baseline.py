@@ -13,7 +13,7 @@ from rich.table import Table
 from pdtest.cli.runs import Home, baselines, measured, named, no_baseline
 from pdtest.cli.terminal import Guarded, output
 from pdtest.compare.baselines import Baseline
-from pdtest.compare.words import counted
+from pdtest.results.amount import counted
 
 app = typer.Typer(
     cls=Guarded,

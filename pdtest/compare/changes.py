@@ -9,10 +9,10 @@ from typing import Final
 from pdtest.compare.comparison import Change
 from pdtest.compare.tolerances import tolerated
 from pdtest.compare.verdict import WORST_FIRST, Verdict
-from pdtest.compare.words import percent, quantity
 from pdtest.environment.compare import Compare
 from pdtest.errors import MissingExtra
 from pdtest.results import Better, Measure, Result
+from pdtest.results.amount import amount, percent
 
 #: PASS says that it did not get worse by more than so many times what is tolerated.
 EXCLUDED: Final = 2.0
@@ -157,7 +157,7 @@ def _amount(change: Change, difference: float) -> str:
     """A difference as a share where shares are what counts, else in the measure's unit."""
     if change.old_middle and change.tolerance:
         return percent(difference / abs(change.old_middle))
-    return quantity(difference, change.unit)
+    return amount(difference, change.unit)
 
 
 def _sign(change: Change) -> int:

@@ -10,9 +10,9 @@ from pdtest.compare.comparison import Change, Comparison, Side
 from pdtest.compare.fingerprint import differences
 from pdtest.compare.series import series_of
 from pdtest.compare.verdict import Verdict, of_all
-from pdtest.compare.words import counted
 from pdtest.environment.compare import Compare
 from pdtest.results import Result
+from pdtest.results.amount import counted
 
 _DEFAULT: Final = Compare()
 

@@ -7,10 +7,10 @@ from typing import Final
 
 from pdtest.compare import Baselines, Comparison, Verdict, compare
 from pdtest.compare.series import series_of
-from pdtest.compare.words import counted
 from pdtest.environment.compare import Compare
 from pdtest.oracle.verdict import Finding, Ruling
 from pdtest.results import Result
+from pdtest.results.amount import counted
 
 _RULINGS: Final = {
     Verdict.PASS: Ruling.PASS,

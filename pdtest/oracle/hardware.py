@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from pdtest.compare.words import counted
 from pdtest.environment.schema import Environment, Member
+from pdtest.results.amount import counted
 
 #: What Ray calls devices.
 _CHIPS: Final = frozenset({"GPU", "NPU"})

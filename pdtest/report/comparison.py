@@ -12,11 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pdtest.compare import Change, Comparison, Side
-from pdtest.compare.words import counted, digits, quantity, signed
+from pdtest.results.amount import counted, entry, signed
 
 WIDTH: Final = 80
 #: Units that numbers are shown with; the names of other measures have theirs in them.
-_WITH_UNIT: Final = frozenset({"s", "1", "bytes", "J", "W"})
 
 
 def table(comparison: Comparison, *, everything: bool = False) -> str:
@@ -49,8 +48,8 @@ def markdown(comparison: Comparison) -> str:
         ]
         lines += ["|---|--:|--:|--:|---|"]
         lines += [
-            f"| {change.measure} | {_cell(change.old_middle, change)} | {_cell(change.new_middle, change)} "
-            f"| {_change(change)} ({_interval(change)}) | {change.verdict}: {_plain(change.why)} |"
+            f"| {change.measure} | {' | '.join(_middles(change))} | {_change(change)} ({_interval(change)}) "
+            f"| {change.verdict}: {_plain(change.why)} |"
             for change in judged
         ]
     return "\n".join(lines) + "\n"
@@ -95,8 +94,7 @@ def _drawn(changes: Iterable[Change], known: str) -> str:
         for change in rows:
             drawn.add_row(
                 f"  {change.measure}",
-                _cell(change.old_middle, change),
-                _cell(change.new_middle, change),
+                *_middles(change),
                 _change(change),
                 _interval(change),
                 _chance(change),
@@ -106,10 +104,8 @@ def _drawn(changes: Iterable[Change], known: str) -> str:
     return _text(drawn)
 
 
-def _cell(value: float | None, change: Change) -> str:
-    if value is None:
-        return "-"
-    return quantity(value, change.unit) if change.unit in _WITH_UNIT else digits(value)
+def _middles(change: Change) -> tuple[str, str]:
+    return entry(change.old_middle, change.unit), entry(change.new_middle, change.unit)
 
 
 def _change(change: Change) -> str:
@@ -118,7 +114,7 @@ def _change(change: Change) -> str:
         return ""
     if change.unit == "1":
         return signed(change.difference)
-    return _cell(change.difference, change) if change.relative is None else signed(change.relative)
+    return entry(change.difference, change.unit) if change.relative is None else signed(change.relative)
 
 
 def _interval(change: Change) -> str:

@@ -15,9 +15,9 @@ from rich.table import Table
 from pdtest.compare.comparison import Change
 from pdtest.compare.gains import Gains
 from pdtest.compare.verdict import Verdict
-from pdtest.compare.words import quantity
 from pdtest.oracle.claims import ratio
 from pdtest.report.performance import WIDTH
+from pdtest.results.amount import amount
 
 #: What a verdict on two builds says of two topologies.
 WORDS: Final = {
@@ -43,7 +43,7 @@ def gains_table(gains: Gains) -> str:
 
 def cell(values: tuple[float, ...], unit: str) -> str:
     """The median over runs."""
-    return quantity(statistics.median(values), unit) if values else "-"
+    return amount(statistics.median(values), unit) if values else "-"
 
 
 def word(change: Change) -> str:

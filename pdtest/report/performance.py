@@ -15,6 +15,7 @@ from pdtest.compare import Comparison
 from pdtest.metrics.knee import Knee
 from pdtest.oracle.claims import ratio
 from pdtest.results import Result
+from pdtest.results.amount import digits, entry
 
 #: Columns of a table: it is read in CI logs and pasted into tickets.
 WIDTH: Final = 80
@@ -65,8 +66,6 @@ _STEPS: Final = {
     "e2e ms": ("e2e_mean", 1e3),
     "J/tok": ("energy_per_token", 1.0),
 }
-_KILO: Final = 1e3
-_MEGA: Final = 1e6
 
 
 def side_by_side(sides: Mapping[str, Sequence[Result]], comparison: Comparison | None) -> str:
@@ -96,7 +95,7 @@ def steps(title: str, of: str, rows: Sequence[tuple[str, Sequence[Result]]]) -> 
     for step, results in rows:
         valid = [one for one in results if one.client.valid]
         values = [(_middle(valid, name), factor) for name, factor in measured.values()]
-        cells = ["-" if value is None else _number(value * factor) for value, factor in values]
+        cells = ["-" if value is None else digits(value * factor) for value, factor in values]
         shown.add_row(step if valid else f"{step} INVALID", *cells)
     return _text(title, shown, *_notes(dict(rows)))
 
@@ -122,7 +121,7 @@ def cross_check(before: Result, theirs: Mapping[str, Any], after: Result) -> str
     }
     for name, (key, factor) in rows.items():
         told = theirs.get(key)
-        other = "-" if told is None else _cell(told * factor, _unit([before], name))
+        other = "-" if told is None else entry(told * factor, _unit([before], name))
         shown.add_row(name, _median([before], name) or "-", other, _median([after], name) or "-")
     return _text(shown)
 
@@ -166,7 +165,7 @@ def _notes(sides: Mapping[str, Sequence[Result]]) -> Iterator[str]:
 
 def _median(results: Sequence[Result], name: str) -> str | None:
     middle = _middle(results, name)
-    return None if middle is None else _cell(middle, _unit(results, name))
+    return None if middle is None else entry(middle, _unit(results, name))
 
 
 def _middle(results: Sequence[Result], name: str) -> float | None:
@@ -179,20 +178,6 @@ def _middle(results: Sequence[Result], name: str) -> float | None:
 def _unit(results: Sequence[Result], name: str) -> str:
     measures = (result.measure(name) for result in results)
     return next((measure.unit for measure in measures if measure is not None), "")
-
-
-def _cell(value: float, unit: str) -> str:
-    if unit == "1":
-        return f"{value:.1%}"
-    if unit == "s":
-        return f"{value * _KILO:.1f} ms" if value < 1 else f"{value:.2f} s"
-    if unit == "bytes":
-        return f"{value / _MEGA:.2f} MB" if value >= _MEGA else f"{value / _KILO:.1f} kB"
-    return f"{_number(value)} {unit}" if unit in {"J", "W"} else _number(value)
-
-
-def _number(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits
 
 
 def _table(first: str, *others: str) -> Table:

@@ -113,7 +113,7 @@ def test_from_nothing_to_something_fails_though_no_share_can_be_told() -> None:
     assert change.verdict is Verdict.FAIL
     assert change.relative is None
     assert change.relative_interval is None
-    assert change.why == "5.0 % worse, p 0.004"
+    assert change.why == "5 % worse, p 0.004"
 
 
 def test_measures_that_are_not_judged_are_shown_last_without_a_verdict() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
-from pdtest.report.page.amount import digits
+from pdtest.results.amount import digits
 
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 _DECADE: Final = (1.0, 2.0, 5.0)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pdtest.environment.compare import HEADLINE
 from pdtest.report.account.load import LoadShown
-from pdtest.report.page.amount import Scale, amount, duration
+from pdtest.results.amount import Scale, amount, duration
 
 #: Measures that are shown at once, before all others: what verdicts rest on, and what they need to be read.
 _FIRST: Final = (

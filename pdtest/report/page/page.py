@@ -12,9 +12,9 @@ from pdtest.report.account import Account, read_account
 from pdtest.report.analysis import analyse
 from pdtest.report.gains import cell, over, word
 from pdtest.report.page import pictures
-from pdtest.report.page.amount import Scale, amount, counted, duration, moment
 from pdtest.report.page.group import groups
 from pdtest.report.page.pull_request import pull_request
+from pdtest.results.amount import Scale, amount, counted, duration, moment
 
 #: Beside each other in a run's directory.
 FILES: Final = ("report.html", "report.json", "report.md")

@@ -12,10 +12,10 @@ from pdtest.compare.gains import Gains
 from pdtest.report.account.account import Account, Life, TestShown
 from pdtest.report.account.journey import PHASES, Journey
 from pdtest.report.account.load import LoadShown
-from pdtest.report.page.amount import amount, counted, duration
 from pdtest.report.page.axis import Axis
 from pdtest.report.page.chart import Bar, Chart, Lane, Lanes, Series, curves, lanes
 from pdtest.report.page.group import Group, in_order
+from pdtest.results.amount import amount, counted, duration
 
 #: Colours of curves, as classes.
 TONES: Final = ("t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7")

@@ -9,8 +9,8 @@ from pdtest.compare.gains import Gains
 from pdtest.report.account.account import Account, TestShown
 from pdtest.report.comparison import markdown
 from pdtest.report.gains import cell, over, word
-from pdtest.report.page.amount import counted, duration
 from pdtest.report.page.group import Group, groups
+from pdtest.results.amount import counted, duration
 
 #: Tests that are named; the page has all.
 _NAMED: Final = 10

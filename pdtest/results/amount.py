@@ -13,6 +13,9 @@ _MINUTE: Final = 60
 _HOUR: Final = 3600
 #: From here on bytes are told in the next unit.
 _KIBI: Final = 1024
+#: Below it a change is shown with a decimal, which would round it up to 10.0.
+_TENTH: Final = 0.0995
+_VARYING: Final = frozenset({"s", "1", "bytes", "J", "W"})
 _BYTES: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -55,6 +58,11 @@ def amount(value: float | None, unit: str = "") -> str:
     return f"{digits(value)} {unit}".rstrip()
 
 
+def entry(value: float | None, unit: str) -> str:
+    """In a table whose rows are named: with its unit only where that varies with the value, or is short."""
+    return amount(value, unit) if value is None or unit in _VARYING else digits(value)
+
+
 def duration(seconds: float | None) -> str:
     """Of any length: ``0.4 ms``, ``2.31 s``, ``3 min 20 s``, ``2 h 05 min``."""
     if seconds is None:
@@ -77,6 +85,18 @@ def digits(value: float) -> str:
     places = max(2 - math.floor(math.log10(abs(value))), 0)
     text = f"{value:,.{min(places, 6)}f}".replace(",", " ")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def percent(share: float) -> str:
+    """A change: ``12 %``, with a decimal below 10 %."""
+    text = f"{100 * share:.{1 if abs(share) < _TENTH else 0}f} %"
+    return text.removeprefix("-") if text == "-0.0 %" else text
+
+
+def signed(share: float) -> str:
+    """``+12 %``, ``-3.1 %``."""
+    text = percent(share)
+    return text if text.startswith("-") else f"+{text}"
 
 
 def moment(at: float | None) -> str:
