@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
@@ -30,11 +31,13 @@ from pdtest.events import Journal, MemberDied
 from pdtest.launch.devices import DeviceLeases
 from pdtest.launch.guard import Guard
 from pdtest.launch.kin import OWNER_VARIABLE
-from pdtest.launch.launcher import Launcher
+from pdtest.launch.launcher import Launcher, Process
 from pdtest.launch.lease import PortLeases
+from pdtest.launch.vitals import GONE, Vitals
 from pdtest.links import Condition, Link, Relay
 from pdtest.services.service import Command, Service
 
+T = TypeVar("T")
 Watch = Callable[[Snapshot], None]
 
 #: A member that does not serve yet has nothing to finish, and whoever sees a failed start waits for it.
@@ -55,7 +58,7 @@ class NotOurs(PdtestError):
 
     def __init__(self, member: str, url: str) -> None:
         super().__init__(
-            f"{member} cannot be restarted: somebody else runs it",
+            f"{member} cannot be started, stopped or broken: somebody else runs it",
             where=url,
             next_step="test this where pdtest starts the members itself",
         )
@@ -241,6 +244,30 @@ class Cluster:
                 self.stop(anew)
                 self.start(anew, watch=watch)
             return tuple(name for name in self._members if name in anew)
+
+    def processes(self, name: str) -> list[Vitals]:
+        """Those of a member that live, on whichever machine it runs, the first that started first.
+
+        Raises NotOurs, and HostLost where its machine is out of reach.
+        """
+        return self._of_process(name, lambda process: process.look(), [])
+
+    def look_at(self, name: str, those: Sequence[Vitals]) -> list[Vitals]:
+        """How each of a member's processes is now, ended or not. Raises as `processes`."""
+        gone = [replace(one, state=GONE) for one in those]
+        return self._of_process(name, lambda process: process.look_at(those), gone)
+
+    def signal(self, name: str, those: Sequence[Vitals], number: int) -> list[bool]:
+        """Signal those of its processes; whether the kernel took it for each. Raises as `processes`."""
+        return self._of_process(name, lambda process: process.signal(those, number), [False] * len(those))
+
+    def _of_process(self, name: str, ask: Callable[[Process], Awaitable[T]], stopped: T) -> T:
+        member, machinery = self._members[name], self._machinery
+        if not member.launcher.starts:
+            raise NotOurs(name, member.url)
+        if machinery is None or member.process is None:
+            return stopped
+        return machinery.portal.call(ask, member.process)
 
     def mounted(self, directory: Path, *, there: bool) -> None:
         """A file system of this run is there, or no more: if the run is killed, the reaper unmounts it."""

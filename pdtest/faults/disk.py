@@ -39,7 +39,14 @@ class FullDisk:
 
     async def arm(self) -> None:
         """Mount it over the member's directory, start the member there, fill it up. Raises Refused."""
-        processes_of(self._cluster.members[self.target], self.name)
+        member = self._cluster.members[self.target]
+        await processes_of(self._cluster, self.target, self.name)
+        if member.process is None or member.process.pid is None:
+            raise Refused(
+                f"{self.name}: '{self.target}' runs on another machine",
+                expected="a member that runs here, where a file system can be mounted",
+                seen=f"launcher {member.launcher.name}",
+            )
         await asyncio.to_thread(self._mount)
 
     async def verify(self) -> str:
@@ -48,7 +55,7 @@ class FullDisk:
         said = _refuses(member.log.path)
         if said is None:
             raise Unverified(f"{member.log.path} can be written to", expected=os.strerror(errno.ENOSPC))
-        process = processes_of(member, self.name)[0]
+        process = (await processes_of(self._cluster, self.target, self.name))[0]
         if not _writes_to(process.pid, member.log.path):
             raise Unverified(f"{self.target} does not write to {member.log.path}")
         return f"{member.log.path}: {said}"

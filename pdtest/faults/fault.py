@@ -134,11 +134,11 @@ async def to_its_end(work: Awaitable[None]) -> None:
         raise cancelled
 
 
-async def seen_within(look: Callable[[], str | None], within_s: float) -> str | None:
+async def seen_within(look: Callable[[], Awaitable[str | None]], within_s: float) -> str | None:
     """What ``look`` says as soon as it says something; None when the time is over."""
     deadline = time.monotonic() + within_s
     while True:
-        said = look()
+        said = await look()
         if said is not None or time.monotonic() > deadline:
             return said
         await asyncio.sleep(_POLL_S)

@@ -7,20 +7,19 @@ import re
 import signal
 import time
 from abc import ABC, abstractmethod
-from pathlib import Path
+from collections.abc import Sequence
 
-from pdtest.cluster.cluster import Cluster
+from pdtest.cluster.cluster import Cluster, NotOurs
 from pdtest.cluster.member import RunningMember
 from pdtest.faults.fault import Aftermath, Refused, Unverified, seen_within
-from pdtest.faults.signals import ignores, is_pending
-from pdtest.launch.kin import MEMBER_VARIABLE, Kin, Kinsman, look_up
+from pdtest.launch.vitals import Vitals
 
 #: The kernel ends and stops processes at once; a machine with more work than cores does so a little later.
 _WITHIN_S = 5.0
 
 
 class ProcessFault(ABC):
-    """A signal to the processes of a member that runs on this machine.
+    """A signal to the processes of a member, on whichever machine it runs.
 
     ``part``: a pattern of the command line, or of the name that a process gave itself (`VLLM::EngineCore`);
     only those that match are hit. None: all of them.
@@ -28,6 +27,7 @@ class ProcessFault(ABC):
 
     name: str
     aftermath: Aftermath
+    number: signal.Signals
 
     def __init__(self, cluster: Cluster, member: str, *, part: str | None = None) -> None:
         self.target = member if part is None else f"{member}/{part}"
@@ -35,18 +35,19 @@ class ProcessFault(ABC):
         self._cluster = cluster
         self._member = member
         self._part = None if part is None else re.compile(part)
-        self._hit: list[Kinsman] = []
+        self._hit: Sequence[Vitals] = ()
 
     async def arm(self) -> None:
         """Send the signal. Raises Refused where there is no process of ours."""
-        self._hit = [process for process in self._processes() if self._is_meant(process)]
-        if not self._hit:
+        there = await processes_of(self._cluster, self._member, self.name)
+        hit = [process for process in there if self._part is None or self._part.search(process.command)]
+        if not hit:
             raise Refused(
                 f"{self.name}: no process of '{self._member}' matches {self._part and self._part.pattern!r}",
-                seen="\n".join(map(command_line, (process.pid for process in self._processes()))),
+                seen="\n".join(process.command for process in there),
             )
-        for process in self._hit:
-            self.hit(process)
+        self._hit = hit
+        await self.send(hit)
 
     async def verify(self) -> str:
         """All of them are as they should be, as /proc shows, and the member as a whole is."""
@@ -54,14 +55,20 @@ class ProcessFault(ABC):
         if said is None:
             raise Unverified(
                 f"{self.name} of {self.target} took no effect",
-                expected=f"processes {self._pids()} {self.effect} within {self.within_s:g} s",
-                seen=", ".join(f"{process.pid}: {state(process)}" for process in self._hit),
+                expected=f"processes {_pids(self._hit)} {self.effect} within {self.within_s:g} s",
+                seen=", ".join(f"{process.pid}: {process.state}" for process in await self.now()),
             )
         return said
 
-    @abstractmethod
-    def hit(self, process: Kinsman) -> None:
-        """Do it to one process."""
+    async def send(self, those: Sequence[Vitals], number: signal.Signals | None = None) -> Sequence[Vitals]:
+        """Signal them; gives those that the kernel took it for."""
+        what = self.number if number is None else number
+        took = await asyncio.to_thread(self._cluster.signal, self._member, those, what)
+        return [process for process, told in zip(those, took, strict=False) if told]
+
+    async def now(self) -> Sequence[Vitals]:
+        """How those that were hit are now."""
+        return await asyncio.to_thread(self._cluster.look_at, self._member, self._hit)
 
     @property
     @abstractmethod
@@ -69,7 +76,7 @@ class ProcessFault(ABC):
         """What is expected of each, in words."""
 
     @abstractmethod
-    def is_hit(self, process: Kinsman) -> bool:
+    def is_hit(self, process: Vitals) -> bool:
         """Whether it is so."""
 
     @property
@@ -82,19 +89,10 @@ class ProcessFault(ABC):
         """The one that it happens to."""
         return self._cluster.members[self._member]
 
-    def _processes(self) -> list[Kinsman]:
-        return processes_of(self.member, self.name)
-
-    def _is_meant(self, process: Kinsman) -> bool:
-        return self._part is None or bool(self._part.search(command_line(process.pid)))
-
-    def _all_hit(self) -> str | None:
-        if all(map(self.is_hit, self._hit)):
-            return f"{self._pids()} {self.effect}"
+    async def _all_hit(self) -> str | None:
+        if all(map(self.is_hit, await self.now())):
+            return f"{_pids(self._hit)} {self.effect}"
         return None
-
-    def _pids(self) -> str:
-        return ", ".join(str(process.pid) for process in self._hit)
 
 
 class Kill(ProcessFault):
@@ -102,15 +100,12 @@ class Kill(ProcessFault):
 
     name = "kill"
     aftermath = Aftermath(new_life=True)
+    number = signal.SIGKILL
     effect = "ended"
 
-    def hit(self, process: Kinsman) -> None:
-        """SIGKILL."""
-        process.send(signal.SIGKILL)
-
-    def is_hit(self, process: Kinsman) -> bool:
+    def is_hit(self, process: Vitals) -> bool:
         """It is no more, or waits to be collected."""
-        return has_ended(process)
+        return process.ended
 
     async def verify(self) -> str:
         """The processes are gone; where all were hit, its death was noticed and its port refuses."""
@@ -130,10 +125,10 @@ class Kill(ProcessFault):
     async def lift(self) -> None:
         """Start it again, unless it was never hit. Raises StartFailed."""
         if self._hit and (self.member.dead or self._part is not None):
-            self._hit = []
+            self._hit = ()
             await asyncio.to_thread(self._cluster.restart, self._member)
 
-    def _noticed(self) -> str | None:
+    async def _noticed(self) -> str | None:
         return "dead" if self.member.dead else None
 
 
@@ -145,6 +140,7 @@ class Terminate(Kill):
     """
 
     name = "terminate"
+    number = signal.SIGTERM
     effect = "took SIGTERM"
 
     def __init__(self, cluster: Cluster, member: str, *, part: str | None = None) -> None:
@@ -156,7 +152,7 @@ class Terminate(Kill):
         self._told_at = 0.0
         #: Those that the kernel took the signal for. Helpers may ignore it and end with their parents, as
         #: multiprocessing's resource tracker does.
-        self._told: list[Kinsman] = []
+        self._told: Sequence[Vitals] = ()
 
     async def arm(self) -> None:
         """Send the signal. Raises Refused where there is no process of ours."""
@@ -164,15 +160,16 @@ class Terminate(Kill):
         self.member.died.add_done_callback(self._note_end)
         await super().arm()
 
-    def hit(self, process: Kinsman) -> None:
-        """SIGTERM."""
-        ignored = ignores(process.pid, signal.SIGTERM)
-        if process.send(signal.SIGTERM) and not ignored:
-            self._told.append(process)
+    async def send(self, those: Sequence[Vitals], number: signal.Signals | None = None) -> Sequence[Vitals]:
+        """As every fault does, but those that ignore SIGTERM were not told."""
+        told = await super().send(those, number)
+        if number is None:
+            self._told = [process for process in told if not process.ignores(signal.SIGTERM)]
+        return told
 
-    def is_hit(self, process: Kinsman) -> bool:
+    def is_hit(self, process: Vitals) -> bool:
         """It has ended, or has the signal: sent to it, and no longer waiting to be taken."""
-        return has_ended(process) or not is_pending(process.pid, signal.SIGTERM)
+        return process.ended or not process.has_waiting(signal.SIGTERM)
 
     async def verify(self) -> str:
         """The signal was taken by every process that does not ignore it, and by one at the least."""
@@ -181,7 +178,7 @@ class Terminate(Kill):
             raise Unverified(
                 f"{self.name} of {self.target}: the signal was not delivered",
                 expected=f"SIGTERM taken within {_WITHIN_S:g} s",
-                seen=", ".join(map(self._seen, self._hit)),
+                seen=", ".join(map(self._seen, await self.now())),
             )
         return said
 
@@ -191,16 +188,15 @@ class Terminate(Kill):
             return
         left_s = self._told_at + self.within_s - time.perf_counter()
         if await seen_within(self._gone, max(left_s, 0.0)) is None:
-            left = [process for process in self._hit if not has_ended(process)]
+            left = [process for process in await self.now() if not process.ended]
             self.hung = (
                 f"told to end, and there after {time.perf_counter() - self._told_at:.0f} s: "
-                f"{', '.join(f'{process.pid} (state {state(process)})' for process in left)}"
+                f"{', '.join(f'{process.pid} (state {process.state})' for process in left)}"
             )
-            for process in left:
-                process.send(signal.SIGKILL)
+            await self.send(left, signal.SIGKILL)
         if self._part is None:
             await seen_within(self._noticed, _WITHIN_S)
-        self._told = []
+        self._told = ()
         await super().lift()
 
     @property
@@ -208,21 +204,22 @@ class Terminate(Kill):
         """How long it may take to end: as long as pdtest itself would wait for it."""
         return max(_WITHIN_S, self.member.placement.member.stop_timeout_s)
 
-    def _taken(self) -> str | None:
-        if self._told and all(map(self.is_hit, self._told)):
-            return f"{', '.join(str(process.pid) for process in self._told)} {self.effect}"
+    async def _taken(self) -> str | None:
+        told = {process.pid for process in self._told}
+        if told and all(self.is_hit(process) for process in await self.now() if process.pid in told):
+            return f"{', '.join(map(str, sorted(told)))} {self.effect}"
         return None
 
-    def _gone(self) -> str | None:
-        return "ended" if all(map(has_ended, self._hit)) else None
+    async def _gone(self) -> str | None:
+        return "ended" if all(process.ended for process in await self.now()) else None
 
     def _note_end(self, _: object) -> None:
         self.ended_at = time.perf_counter()
 
-    def _seen(self, process: Kinsman) -> str:
-        if process not in self._told:
+    def _seen(self, process: Vitals) -> str:
+        if process.pid not in {told.pid for told in self._told}:
             return f"{process.pid}: ignores it"
-        return f"{process.pid}: state {state(process)}, the signal waits"
+        return f"{process.pid}: state {process.state}, the signal waits"
 
 
 class Freeze(ProcessFault):
@@ -230,22 +227,19 @@ class Freeze(ProcessFault):
 
     name = "freeze"
     aftermath = Aftermath()
+    #: No process can refuse it.
+    number = signal.SIGSTOP
     effect = "stopped (state T)"
 
-    def hit(self, process: Kinsman) -> None:
-        """SIGSTOP, which no process can refuse."""
-        process.send(signal.SIGSTOP)
-
-    def is_hit(self, process: Kinsman) -> bool:
+    def is_hit(self, process: Vitals) -> bool:
         """As the kernel has it. One that ended meanwhile is no less still."""
-        return has_ended(process) or state(process) == "T"
+        return process.ended or process.stopped
 
     async def lift(self) -> None:
         """SIGCONT."""
-        for process in self._hit:
-            if not has_ended(process):
-                process.send(signal.SIGCONT)
-        self._hit = []
+        if self._hit:
+            await self.send(self._hit, signal.SIGCONT)
+        self._hit = ()
 
 
 class Restart:
@@ -258,73 +252,49 @@ class Restart:
         self.target = member
         self.members = frozenset({member})
         self._cluster = cluster
-        self._before: tuple[int, int | None] = (0, None)
+        self._former: Sequence[Vitals] = ()
 
     async def arm(self) -> None:
         """End it, start it, wait until it serves. Raises StartFailed, and Refused where it is not ours."""
-        member = self._cluster.members[self.target]
-        processes_of(member, self.name)
-        self._before = member.generation, _pid(member)
+        self._former = await processes_of(self._cluster, self.target, self.name)
         await asyncio.to_thread(self._cluster.restart, self.target)
 
     async def verify(self) -> str:
-        """Another process serves on the same ports, and the former one is gone."""
-        member = self._cluster.members[self.target]
-        generation, former = self._before
-        now = _pid(member)
-        if member.generation <= generation or now == former or (former and look_up(former)):
+        """Other processes serve on the same ports, and the former ones are gone."""
+        former = await asyncio.to_thread(self._cluster.look_at, self.target, self._former)
+        there = await asyncio.to_thread(self._cluster.processes, self.target)
+        left = [process for process in former if not process.ended]
+        if left or not there:
             raise Unverified(
                 f"{self.target} was not started again",
-                expected="another process",
-                seen=f"process {now} after {former}, generation {member.generation} after {generation}",
+                expected="other processes",
+                seen=f"{_pids(there)} after {_pids(former)}, of which there are still: {_pids(left)}",
             )
-        return f"process {now} serves in place of {former}"
+        return f"process {there[0].pid} serves in place of {former[0].pid}"
 
     async def lift(self) -> None:
         """It runs: nothing to mend."""
 
 
-def processes_of(member: RunningMember, fault: str) -> list[Kinsman]:
-    """All living processes of a member. Raises Refused where they are not on this machine, or not ours."""
-    pid = _pid(member)
-    if not member.launcher.starts or pid is None or look_up(pid) is None:
+async def processes_of(cluster: Cluster, member: str, fault: str) -> Sequence[Vitals]:
+    """All living processes of a member, its first one first. Raises Refused where they are not ours."""
+    try:
+        there = await asyncio.to_thread(cluster.processes, member)
+    except NotOurs:
+        there = []
+    if not there:
+        one = cluster.members[member]
         raise Refused(
-            f"{fault}: '{member.name}' has no process here that pdtest has started",
-            expected="a member with launcher: local that is running",
-            seen=f"launcher {member.launcher.name}, {member.state}",
+            f"{fault}: '{member}' has no process that pdtest has started",
+            expected="a member that pdtest starts, and that is running",
+            seen=f"launcher {one.launcher.name}, {one.state}",
             next_step="leave this test out where members are attached to, or break them by hand",
         )
-    kin = Kin({MEMBER_VARIABLE: str(member.directory.resolve())})
-    kin.lead(pid)
-    return kin.scan()
+    return there
 
 
-def _pid(member: RunningMember) -> int | None:
-    return member.process.pid if member.process is not None else None
-
-
-def state(process: Kinsman) -> str:
-    """The letter that proc(5) gives it; X when there is no such process any more."""
-    try:
-        stat = (Path("/proc") / str(process.pid) / "stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return "X"
-    return stat[stat.rindex(")") + 2]
-
-
-def has_ended(process: Kinsman) -> bool:
-    """It is gone, its pid is another's, or it only waits to be collected."""
-    now = look_up(process.pid)
-    return now is None or now.ended or now.started != process.started
-
-
-def command_line(pid: int) -> str:
-    """What it was started with, or calls itself."""
-    try:
-        words = (Path("/proc") / str(pid) / "cmdline").read_bytes()
-    except OSError:
-        return ""
-    return words.replace(b"\0", b" ").decode(errors="replace")
+def _pids(those: Sequence[Vitals]) -> str:
+    return ", ".join(str(process.pid) for process in those) or "none"
 
 
 async def refusal(member: RunningMember) -> str | None:

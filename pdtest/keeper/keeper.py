@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -33,6 +33,7 @@ from pdtest.keeper.messages import Answer, Ask, Busy, News, Progress
 from pdtest.keeper.socket import Door
 from pdtest.keeper.turns import Turns
 from pdtest.launch.registry import launchers
+from pdtest.launch.vitals import Vitals
 from pdtest.links import Condition, Traffic
 from pdtest.services.registry import services
 
@@ -52,7 +53,7 @@ class Keeper:
 
     CALLS: Final = (
         *("begin", "members", "start", "stop", "restart", "renew", "expose", "condition", "expect_probe"),
-        *("traffic", "mounted", "turn", "give_back", "holders", "end"),
+        *("traffic", "processes", "look_at", "signal", "mounted", "turn", "give_back", "holders", "end"),
     )
 
     def __init__(self, directory: Path, owner: str, purpose: str = "") -> None:
@@ -212,6 +213,15 @@ class Keeper:
 
     def _traffic(self, _: Connection, number: int, relay: int) -> Traffic:
         return self._kept.links[number].relays[relay].traffic
+
+    def _processes(self, _: Connection, name: str) -> list[Vitals]:
+        return self._kept.processes(name)
+
+    def _look_at(self, _: Connection, name: str, those: Sequence[Vitals]) -> list[Vitals]:
+        return self._kept.look_at(name, those)
+
+    def _signal(self, _: Connection, name: str, those: Sequence[Vitals], number: int) -> list[bool]:
+        return self._kept.signal(name, those, number)
 
     def _mounted(self, _: Connection, directory: Path, there: bool) -> None:
         self._kept.mounted(directory, there=there)

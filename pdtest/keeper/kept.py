@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +20,7 @@ from pdtest.keeper.socket import knock
 from pdtest.keeper.standing import Standing
 from pdtest.launch.launcher import Process
 from pdtest.launch.registry import launchers
+from pdtest.launch.vitals import Vitals
 from pdtest.links import Condition, Link, Relay, Traffic
 from pdtest.services.registry import services
 from pdtest.services.service import Command
@@ -54,6 +55,18 @@ class KeptProcess:
 
     async def stop(self, grace_s: float) -> None:
         """Never called: the keeper stops it."""
+        raise NotImplementedError
+
+    async def look(self) -> list[Vitals]:
+        """Never called: the keeper looks."""
+        raise NotImplementedError
+
+    async def look_at(self, those: Sequence[Vitals]) -> list[Vitals]:
+        """Never called: the keeper looks."""
+        raise NotImplementedError
+
+    async def signal(self, those: Sequence[Vitals], number: int) -> list[bool]:
+        """Never called: the keeper signals."""
         raise NotImplementedError
 
 
@@ -193,6 +206,21 @@ class KeptCluster(Cluster):
         for number, link in enumerate(self.links):
             if relay in link.relays:
                 self._ask("expect_probe", number, link.relays.index(relay), port)
+
+    def processes(self, name: str) -> list[Vitals]:
+        """As `Cluster.processes`."""
+        seen: list[Vitals] = self._ask("processes", name)
+        return seen
+
+    def look_at(self, name: str, those: Sequence[Vitals]) -> list[Vitals]:
+        """As `Cluster.look_at`."""
+        seen: list[Vitals] = self._ask("look_at", name, those)
+        return seen
+
+    def signal(self, name: str, those: Sequence[Vitals], number: int) -> list[bool]:
+        """As `Cluster.signal`."""
+        took: list[bool] = self._ask("signal", name, those, number)
+        return took
 
     def mounted(self, directory: Path, *, there: bool) -> None:
         """As `Cluster.mounted`."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from pdtest.launch.vitals import Vitals
 from pdtest.services.service import Command
 
 
@@ -22,6 +24,18 @@ class AttachedProcess:
 
     async def stop(self, grace_s: float) -> None:
         """Leave it running."""
+
+    async def look(self) -> list[Vitals]:
+        """None of its processes is ours."""
+        return []
+
+    async def look_at(self, those: Sequence[Vitals]) -> list[Vitals]:
+        """There were none."""
+        return list(those)
+
+    async def signal(self, those: Sequence[Vitals], number: int) -> list[bool]:  # noqa: ARG002
+        """Nobody is signalled."""
+        return [False] * len(those)
 
 
 class AttachLauncher:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from pdtest.launch.host_errors import HostLost
 from pdtest.launch.kept import file_mode, keep
 from pdtest.launch.refusals import Refusals
 from pdtest.launch.upload import upload
+from pdtest.launch.vitals import Vitals
 from pdtest.services.service import Command
 
 #: How long the supervisor may take to say goodbye.
@@ -201,6 +202,21 @@ class FarHost:
         except Declined as error:
             raise self._refusals.end(error) from None
 
+    async def look(self, member: str) -> list[Vitals]:
+        """All that a member started here and that lives. Raises HostLost."""
+        answer = await self._ask("look", member=member)
+        return [Vitals(**one) for one in answer["processes"]]
+
+    async def look_at(self, those: Sequence[Vitals]) -> list[Vitals]:
+        """How processes here are now. Raises HostLost."""
+        answer = await self._ask("look_at", those=_named(those))
+        return [Vitals(**one) for one in answer["processes"]]
+
+    async def signal(self, those: Sequence[Vitals], number: int) -> list[bool]:
+        """Send a signal to processes here. Raises HostLost."""
+        answer = await self._ask("signal", those=_named(those), number=int(number))
+        return [bool(took) for took in answer["took"]]
+
     @property
     def _refusals(self) -> Refusals:
         return Refusals(host=self.host, way=self._way, greeting=self._greeting)
@@ -250,3 +266,7 @@ class FarHost:
             f"    {self._way} bash -s < command.sh",
             "Its config files, if any, lie beside this script; they belong where it changes to.",
         ]
+
+
+def _named(those: Sequence[Vitals]) -> list[tuple[int, int]]:
+    return [(one.pid, one.started) for one in those]

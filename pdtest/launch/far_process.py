@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
+
+from pdtest.launch.vitals import Vitals
 
 #: What ssh itself returns when its connection breaks.
 LOST: Final = 255
 
 
-class Ending(Protocol):
+class Home(Protocol):
     """The host that it runs on."""
 
     async def end(self, member: str, grace_s: float) -> None:
         """End it and all it started there."""
+        ...
+
+    async def look(self, member: str) -> list[Vitals]:
+        """All that it started there and that lives."""
+        ...
+
+    async def look_at(self, those: Sequence[Vitals]) -> list[Vitals]:
+        """How processes there are now."""
+        ...
+
+    async def signal(self, those: Sequence[Vitals], number: int) -> list[bool]:
+        """Send a signal to processes there."""
         ...
 
 
@@ -24,7 +39,7 @@ class FarProcess:
 
     pid = None
 
-    def __init__(self, host: Ending, member: str, far_pid: int, log: Path) -> None:
+    def __init__(self, host: Home, member: str, far_pid: int, log: Path) -> None:
         self.member = member
         #: Its process on that host.
         self.far_pid = far_pid
@@ -44,6 +59,18 @@ class FarProcess:
     async def stop(self, grace_s: float) -> None:
         """End the member and all its kin, wherever they went on its host. Raises StillAlive."""
         await self._host.end(self.member, grace_s)
+
+    async def look(self) -> list[Vitals]:
+        """All that the member started and that lives, the first first. Raises HostLost."""
+        return await self._host.look(self.member)
+
+    async def look_at(self, those: Sequence[Vitals]) -> list[Vitals]:
+        """How each of ``those`` is now, ended or not. Raises HostLost."""
+        return await self._host.look_at(those)
+
+    async def signal(self, those: Sequence[Vitals], number: int) -> list[bool]:
+        """Send it to each of ``those`` that has not ended; whether the kernel took it. Raises HostLost."""
+        return await self._host.signal(those, number)
 
     def ended(self, returncode: int) -> None:
         """The supervisor says so."""

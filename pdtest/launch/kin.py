@@ -12,7 +12,6 @@ Standard library only, and Linux only (it reads /proc): the reaper runs this wit
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ class Kinsman:
     started: int
     ended: bool
 
-    def send(self, number: signal.Signals) -> bool:
+    def send(self, number: int) -> bool:
         """Signal the process, and say whether the kernel took the signal for it.
 
         That it ended in the meantime or is not ours to signal is no error.

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from pdtest.errors import PdtestError
 from pdtest.launch.session import KILL_TIMEOUT_S, NoProgram
+from pdtest.launch.vitals import Vitals
 from pdtest.services.service import Command
 
 
@@ -50,6 +51,18 @@ class Process(Protocol):
 
         Also ends what a dead member left behind. Raises StillAlive when something would not go.
         """
+        ...
+
+    async def look(self) -> list[Vitals]:
+        """All that the member started and that lives, where it runs, the first first. Empty: not ours."""
+        ...
+
+    async def look_at(self, those: Sequence[Vitals]) -> list[Vitals]:
+        """How each of ``those`` is now, ended or not."""
+        ...
+
+    async def signal(self, those: Sequence[Vitals], number: int) -> list[bool]:
+        """Send it to each of ``those`` that has not ended; whether the kernel took it for them."""
         ...
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from pdtest.launch.kept import keep
 from pdtest.launch.kin import MEMBER_VARIABLE, OWNER_VARIABLE
 from pdtest.launch.launcher import no_program, refused, still_alive
 from pdtest.launch.session import NoProgram, Outlived, Session, check_program, environment
+from pdtest.launch.vitals import Vitals, look_at, look_at_all, send
 from pdtest.services.service import Command
 
 
@@ -59,6 +61,18 @@ class LocalProcess:
             await self._session.stop(grace_s)
         except Outlived as error:
             raise still_alive(error.pids) from None
+
+    async def look(self) -> list[Vitals]:
+        """All that the member started and that lives, the first first."""
+        return look_at_all(self._session.scan())
+
+    async def look_at(self, those: Sequence[Vitals]) -> list[Vitals]:
+        """How each of ``those`` is now, ended or not."""
+        return [look_at(one.pid, one.started) for one in those]
+
+    async def signal(self, those: Sequence[Vitals], number: int) -> list[bool]:
+        """Send it to each of ``those`` that has not ended; whether the kernel took it for them."""
+        return [send(one.pid, one.started, number) for one in those]
 
 
 def _tags(command: Command, directory: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ _PACKAGES: Final = ("pdtest", "pdtest.launch", "pdtest.launch.agents")
 _MODULES: Final = (
     "pdtest.whole",
     "pdtest.launch.kin",
+    "pdtest.launch.vitals",
     "pdtest.launch.reaper",
     "pdtest.launch.session",
     "pdtest.launch.claims",

@@ -20,8 +20,7 @@ import pytest
 from pdtest.cluster.incident import StartFailed
 from pdtest.environment.schema import Host
 from pdtest.events import HostReached, MemberDied, MemberStarting, MemberStopped
-from pdtest.faults.fault import Refused
-from pdtest.faults.process import Kill
+from pdtest.faults import Freeze, Kill, Restart, Terminate, inflicted
 from pdtest.launch.far_process import FarProcess
 from pdtest.launch.host_errors import HostUnreachable
 from pdtest.launch.kin import OWNER_VARIABLE, Kin
@@ -67,10 +66,6 @@ def test_members_on_two_hosts_live_as_local_ones_do(
     assert len(there(workshop.owner)) == 4
     assert len(survivors(workshop.owner)) == 1, "the proxy is all that runs here"
 
-    with pytest.raises(Refused, match="'decode' has no process here") as refusal:
-        asyncio.run(Kill(cluster, "decode").arm())
-    assert "launcher ssh" in str(refusal.value)
-
     assert isinstance(decode.process, FarProcess)
     os.kill(decode.process.far_pid, signal.SIGKILL)
     assert decode.died.result(timeout=5).returncode == -signal.SIGKILL
@@ -87,6 +82,48 @@ def test_members_on_two_hosts_live_as_local_ones_do(
     assert started == {"prefill": "a", "decode": "b", "proxy": None}
     assert len([event for event in events if isinstance(event, MemberDied)]) == 1
     assert {event.member for event in events if isinstance(event, MemberStopped)} == set(MEMBERS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen"), [(Kill, "ended"), (Terminate, "took SIGTERM"), (Restart, "in place of")]
+)
+def test_a_member_on_a_host_is_broken_as_a_local_one_is(
+    workshop: Workshop, hosts: dict[str, Host], kind: type[Kill | Terminate | Restart], seen: str
+) -> None:
+    cluster = workshop.cluster(MEMBERS, hosts=hosts)
+    cluster.start()
+    decode = cluster.members["decode"]
+    assert isinstance(decode.process, FarProcess)
+    former = str(decode.process.far_pid)
+
+    async def broken() -> str:
+        async with inflicted(kind(cluster, "decode")) as effect:
+            return effect.what
+
+    what = asyncio.run(broken())
+
+    assert seen in what
+    assert former in what
+    assert decode.generation == 2
+    assert httpx.get(f"{decode.url}/health").status_code == 200
+    assert len(there(workshop.owner)) == 4, "its daemon came back with it, and no former one is left"
+
+
+def test_a_member_on_a_host_is_frozen_and_goes_on(workshop: Workshop, hosts: dict[str, Host]) -> None:
+    cluster = workshop.cluster(MEMBERS, hosts=hosts)
+    cluster.start()
+    decode = cluster.members["decode"]
+
+    async def frozen() -> str:
+        async with inflicted(Freeze(cluster, "decode")) as effect, httpx.AsyncClient() as client:
+            assert all(process.stopped for process in cluster.processes("decode"))
+            with pytest.raises(httpx.ReadTimeout):
+                await client.get(f"{decode.url}/health", timeout=0.3)
+            return effect.what
+
+    assert "stopped (state T)" in asyncio.run(frozen())
+    assert httpx.get(f"{decode.url}/health").status_code == 200
+    assert decode.generation == 1
 
 
 def test_a_member_that_dies_as_it_starts_is_told_with_its_log(

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -15,8 +16,8 @@ from pdtest.client.request import Request
 from pdtest.cluster.cluster import Cluster
 from pdtest.events import MemberDied
 from pdtest.faults import Freeze, Kill, Refused, Restart, Terminate, inflicted
-from pdtest.faults.process import has_ended, processes_of, state
-from pdtest.launch.kin import Kinsman
+from pdtest.faults.process import processes_of
+from pdtest.launch.vitals import Vitals
 
 from .conftest import Start, little, unverified
 
@@ -49,7 +50,7 @@ async def test_one_process_of_a_member_can_be_killed(start: Start) -> None:
         assert "ended" in seen.what
         assert cluster.members["decode"].alive
         assert answers(cluster)
-        assert len(processes_of(cluster.members["decode"], "look")) == 1
+        assert len(cluster.processes("decode")) == 1
     assert cluster.members["decode"].generation == 2
 
 
@@ -119,28 +120,29 @@ async def test_a_restarted_member_is_another_process_on_the_same_ports(start: St
         assert answers(cluster)
 
 
-class _Nothing(Kill):
-    def hit(self, process: Kinsman) -> None:
-        pass
+class _Silent:
+    async def send(self, *_: object) -> Sequence[Vitals]:
+        return ()
 
 
-class _NoTerm(Terminate):
-    def hit(self, process: Kinsman) -> None:
-        pass
+class _NoKill(_Silent, Kill):
+    pass
 
 
-class _NoStop(Freeze):
-    def hit(self, process: Kinsman) -> None:
-        pass
+class _NoTerm(_Silent, Terminate):
+    pass
+
+
+class _NoStop(_Silent, Freeze):
+    pass
 
 
 class _NoRestart(Restart):
     async def arm(self) -> None:
-        member = self._cluster.members[self.target]
-        self._before = member.generation, member.process.pid if member.process else None
+        self._former = await processes_of(self._cluster, self.target, self.name)
 
 
-@pytest.mark.parametrize("kind", [_Nothing, _NoTerm, _NoStop, _NoRestart])
+@pytest.mark.parametrize("kind", [_NoKill, _NoTerm, _NoStop, _NoRestart])
 async def test_a_signal_that_does_nothing_is_not_taken_for_one(
     start: Start, monkeypatch: pytest.MonkeyPatch, kind: Any
 ) -> None:
@@ -167,27 +169,20 @@ async def test_members_that_are_attached_to_are_refused(start: Start) -> None:
     url = cluster.members["decode"].url
     other = start(decode=little(launcher="attach", url=url, options={}))
     for kind in (Kill, Freeze, Restart):
-        with pytest.raises(Refused, match="no process here"):
+        with pytest.raises(Refused, match="no process that pdtest has started"):
             async with inflicted(kind(other, "decode")):
                 pytest.fail("unreachable")
     assert answers(cluster)
 
 
-def test_a_pid_that_was_used_again_has_ended(start: Start) -> None:
+async def test_what_was_hit_has_ended_when_its_cluster_has(start: Start) -> None:
     cluster = start()
-    process = processes_of(cluster.members["decode"], "look")[0]
-    assert not has_ended(process)
-    assert state(process) in "SR"
-    later = Kinsman(
-        pid=process.pid,
-        parent=process.parent,
-        group=process.group,
-        session=process.session,
-        started=process.started - 1,
-        ended=False,
-    )
-    assert has_ended(later)
-    assert state(Kinsman(**{**vars(process), "pid": 2**22 - 1})) == "X"
+    there = cluster.processes("decode")
+    assert cluster.signal("decode", there, 0) == [True]
+    cluster.stop()
+    assert [one.ended for one in cluster.look_at("decode", there)] == [True]
+    assert cluster.signal("decode", there, 0) == [False]
+    assert cluster.processes("decode") == []
 
 
 async def test_who_waits_for_the_dead_hears_of_it_within_a_second(start: Start) -> None:
@@ -200,7 +195,7 @@ async def test_who_waits_for_the_dead_hears_of_it_within_a_second(start: Start) 
             waiting = asyncio.create_task(_wait_on(endpoint))
             await asyncio.sleep(0.1)
             killed_at = time.perf_counter()
-            os.kill(processes_of(member, "look")[0].pid, signal.SIGKILL)
+            os.kill(cluster.processes("decode")[0].pid, signal.SIGKILL)
             with pytest.raises(MemberGone):
                 await waiting
             assert time.perf_counter() - killed_at < 1.0

@@ -10,16 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from pdtest.events import HandoffFinished, HostReached, MemberStarting, read
+from pdtest.events import Event, FaultVerified, HandoffFinished, HostReached, MemberStarting, read
 from tests.launch.sshd import SSHD, Sshd, servers
 
 __all__ = ["servers"]
 pytestmark = pytest.mark.skipif(SSHD is None, reason="no sshd; Debian: openssh-server")
 ROOT = Path(__file__).parents[2]
 SUITES = ("suites/transfer/test_moved.py", "suites/correctness/test_users_prompts.py")
+BROKEN = (
+    *("suites/recovery/test_scenarios.py", "-k"),
+    "decode-killed-in-decode-client or prefill-frozen-in-transfer",
+)
 
 
-def test_suites_pass_on_members_of_two_hosts(servers: tuple[Sshd, Sshd], tmp_path: Path) -> None:
+def run(
+    environment: str, *arguments: str, servers: tuple[Sshd, Sshd], tmp_path: Path
+) -> tuple[str, list[Event]]:
+    """What a pytest prints that passes, and what happened meanwhile."""
     config = tmp_path / "ssh_config"
     config.write_text("".join(map(entry, servers)))
     settings = {
@@ -31,8 +38,8 @@ def test_suites_pass_on_members_of_two_hosts(servers: tuple[Sshd, Sshd], tmp_pat
     }
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *SUITES),
-            *("--env", "embedded-two-hosts", f"--pdtest-dir={tmp_path / 'pdtest'}"),
+            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments),
+            *("--env", environment, f"--pdtest-dir={tmp_path / 'pdtest'}"),
         ],
         cwd=ROOT,
         env=dict(os.environ) | settings,
@@ -43,9 +50,22 @@ def test_suites_pass_on_members_of_two_hosts(servers: tuple[Sshd, Sshd], tmp_pat
         timeout=120,
     )
     assert done.returncode == 0, done.stdout
-    assert "6 passed" in done.stdout
+    assert list((tmp_path / "work/runs").iterdir()) == []
     [journal] = (tmp_path / "pdtest").glob("runs/2*/events.jsonl")
-    events = list(read(journal))
+    return done.stdout, list(read(journal))
+
+
+def test_members_of_two_hosts_are_broken_and_recover(servers: tuple[Sshd, Sshd], tmp_path: Path) -> None:
+    said, events = run("embedded-two-hosts-recovery", *BROKEN, servers=servers, tmp_path=tmp_path)
+    assert "2 passed" in said
+    lives = [event.host for event in events if isinstance(event, MemberStarting) and event.member == "decode"]
+    assert lives == ["decode-host", "decode-host"]
+    assert {event.fault for event in events if isinstance(event, FaultVerified)} == {"kill", "freeze"}
+
+
+def test_suites_pass_on_members_of_two_hosts(servers: tuple[Sshd, Sshd], tmp_path: Path) -> None:
+    said, events = run("embedded-two-hosts", *SUITES, servers=servers, tmp_path=tmp_path)
+    assert "6 passed" in said
     assert {event.host for event in events if isinstance(event, HostReached)} == {
         "prefill-host",
         "decode-host",
@@ -54,7 +74,6 @@ def test_suites_pass_on_members_of_two_hosts(servers: tuple[Sshd, Sshd], tmp_pat
     assert servers[0].address in urls["prefill"]
     assert servers[1].address in urls["decode"]
     assert any(isinstance(event, HandoffFinished) for event in events)
-    assert list((tmp_path / "work/runs").iterdir()) == []
 
 
 def entry(server: Sshd) -> str:

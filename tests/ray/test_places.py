@@ -125,14 +125,19 @@ async def test_ports_are_leased_on_the_node(reach: Reach, owner: str, nodes: Nod
     local.release_all()
 
 
-async def test_a_death_is_noticed_and_it_starts_again(reach: Reach, owner: str, tmp_path: Path) -> None:
+async def test_it_is_killed_from_here_which_is_noticed_and_starts_again(
+    reach: Reach, owner: str, tmp_path: Path
+) -> None:
     outpost = await reach({})
     log = tmp_path / "decode" / "decode.log"
     process = await outpost.launch(python(f"print('up')\n{FOREVER}", owner), log.parent, log=log)
     await eventually(lambda: says(log, "up"), "its log arrives")
-    os.kill(process.far_pid, signal.SIGKILL)
+    (there,) = await process.look()
+    assert there.pid == process.far_pid
+    assert await process.signal([there], signal.SIGKILL) == [True]
     async with asyncio.timeout(30):
         assert await process.wait() == -signal.SIGKILL
+    assert [one.ended for one in await process.look_at([there])] == [True]
     again = await outpost.launch(python("raise SystemExit(3)", owner), log.parent, log=log)
     assert await again.wait() == 3
 

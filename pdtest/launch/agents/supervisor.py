@@ -22,6 +22,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +34,7 @@ from pdtest.launch.claims import Claims, Denied, Exhausted, PortClaims, default_
 from pdtest.launch.device_claims import DeviceClaims, device_name
 from pdtest.launch.kin import MEMBER_VARIABLE, OWNER_VARIABLE
 from pdtest.launch.session import NoProgram, Outlived, Session, check_program, environment
+from pdtest.launch.vitals import look_at, look_at_all, send
 from pdtest.whole import write_whole
 
 #: Between looks at logs, while they grow and while they do not. A look takes some processor time.
@@ -108,6 +110,9 @@ class Supervisor:
             "free": self._free,
             "launch": self._launch,
             "end": self._end,
+            "look": self._look,
+            "look_at": _look_at,
+            "signal": _signal,
             "put": self._put,
         }
 
@@ -204,6 +209,9 @@ class Supervisor:
         await self._followers[name].drain()
         return {"returncode": session.returncode}
 
+    async def _look(self, message: dict[str, Any]) -> Answer:
+        return {"processes": [asdict(one) for one in look_at_all(self._sessions[message["member"]].scan())]}
+
     async def _put(self, message: dict[str, Any]) -> Answer:
         path = self._workdir / message["path"]
         if message["data"] is None:
@@ -239,6 +247,14 @@ async def _beat(_: dict[str, Any]) -> Answer:
 
 async def _clock(_: dict[str, Any]) -> Answer:
     return {"now": time.time()}
+
+
+async def _look_at(message: dict[str, Any]) -> Answer:
+    return {"processes": [asdict(look_at(pid, started)) for pid, started in message["those"]]}
+
+
+async def _signal(message: dict[str, Any]) -> Answer:
+    return {"took": [send(pid, started, message["number"]) for pid, started in message["those"]]}
 
 
 def _error(kind: str, **data: Any) -> Answer:
