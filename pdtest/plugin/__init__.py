@@ -42,6 +42,7 @@ from pdtest.plugin.junit import keep_junit
 from pdtest.plugin.marks import DISRUPTIVE, expect_known_issues, register, spare_attached
 from pdtest.plugin.mutants import Killing, planted
 from pdtest.plugin.options import add_options, refuse_misread_path
+from pdtest.plugin.pardons import Pardons
 from pdtest.plugin.performance import loads, pdtest_hire, pdtest_watch
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.report import conclude, prepare
@@ -205,8 +206,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     run.shaken = True  # unless we get to the end
     result = yield
     if RECORD in item.stash:
-        if not disruptive:
-            _complain(item.stash[RECORD])
+        _complain(item.stash[RECORD], run.pardons, disruptive=disruptive)
         run.check_history(item.nodeid, item.stash[RECORD].since)
     run.shaken = disruptive
     return result
@@ -295,9 +295,12 @@ def _noun(names: Collection[str]) -> str:
     return "environment" if len(names) == 1 else "environments"
 
 
-def _complain(record: TestRecord) -> None:
+def _complain(record: TestRecord, pardons: Pardons, *, disruptive: bool) -> None:
+    # Also of a disruptive test: what it was pardoned for is not pardoned again.
+    errors = pardons.less(record.log_errors(), record.cluster.members)
+    if disruptive:
+        return
     for death in record.cluster.dead():
         raise died_later(record.cluster.members[death.member], death)
-    errors = record.log_errors()
     if errors:
         raise UnexpectedLogErrors(errors)

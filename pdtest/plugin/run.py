@@ -28,6 +28,7 @@ from pdtest.plugin.attached import Survey
 from pdtest.plugin.clusters import cluster_for, leave, patience_s
 from pdtest.plugin.directories import directory_of, home, new_id, point_latest
 from pdtest.plugin.errors import ClusterUnavailable, HistoryViolated
+from pdtest.plugin.pardons import Pardons
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.recording import Recording
 from pdtest.plugin.selection import Selection
@@ -56,6 +57,7 @@ class Run:
         self.directory.mkdir(parents=True, exist_ok=self.worker is not None)
         point_latest(self.directory)
         self.journal = Journal(self.directory / events_file(self.worker))
+        self.pardons = Pardons(self.journal.path)
         self.verdicts: list[dict[str, object]] = []
         #: Set after a test that failed or was disruptive: its members may run and be of no use.
         self.shaken = False

@@ -119,12 +119,14 @@ class Diagnosis:
 class LogRules:
     """Which log lines are errors, and which of those are harmless for this program.
 
-    ``ending`` is a line that a program writes when it is told to end: what it complains of from there
-    on comes of ending. ``beginning`` is the line with which its next start makes up for that.
+    ``abandoned`` are errors that it may log once for each request whose client went away. ``ending`` is a
+    line that a program writes when it is told to end: what it complains of from there on comes of ending.
+    ``beginning`` is the line with which its next start makes up for that.
     """
 
     error: re.Pattern[str]
     harmless: tuple[re.Pattern[str], ...] = ()
+    abandoned: tuple[re.Pattern[str], ...] = ()
     ending: re.Pattern[str] | None = None
     beginning: re.Pattern[str] | None = None
 
@@ -141,6 +143,10 @@ class LogRules:
     def is_error(self, line: str) -> bool:
         """True for an error line that is not on the list of harmless ones."""
         return bool(self.error.search(line)) and not any(p.search(line) for p in self.harmless)
+
+    def is_of_abandoned(self, line: str) -> bool:
+        """True for an error line that a client who went away may have caused."""
+        return any(p.search(line) for p in self.abandoned)
 
 
 def _says(pattern: re.Pattern[str] | None, line: str) -> bool:

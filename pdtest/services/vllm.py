@@ -52,6 +52,9 @@ class VllmService:
             # UCX reports a peer that went away on purpose, e.g. a restarted decode.
             re.compile(r"UCX\s+ERROR .*(Connection reset by remote peer|Endpoint is not connected)"),
         ),
+        # Decode of vLLM 0.32 tells prefill twice that it has the blocks when its client goes away while it
+        # answers: once when it has read them, once to clean up (docs/findings.md).
+        abandoned=(re.compile(r"Potentially invalid KV blocks for unrecognized request"),),
         # Told to end, it reports its engine as dead: "AsyncLLM output_handler failed", EngineDeadError.
         ending=re.compile(r"\[shutdown\] (API server: shutdown triggered|EngineCore: trigger received)"),
         beginning=re.compile(r"non-default args:"),

@@ -56,6 +56,7 @@ class VllmAscendService(VllmService):
             # What torch_npu says on the way out, whatever the reason was; that has a line of its own.
             re.compile(r"ERR99999 UNKNOWN applica"),
         ),
+        abandoned=VllmService.log_rules.abandoned,
         ending=VllmService.log_rules.ending,
         beginning=VllmService.log_rules.beginning,
     )

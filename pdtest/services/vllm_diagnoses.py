@@ -14,6 +14,13 @@ VLLM: tuple[Diagnosis, ...] = (
         "set ports.side_channel, or ports.p2p, to 'auto'; tensor parallel size n takes n ports from there",
     ),
     diagnosis(
+        "engines that do not match",
+        r"NIXL compatibility hash mismatch",
+        "vLLM hands KV over only between engines that agree in version, dtypes, attention backend and in the "
+        "model's path as it is written: the same model in another directory is another model",
+        "give prefill and decode the same; on several hosts the same ssh.workdir, or the same ssh.model",
+    ),
+    diagnosis(
         "model path missing",
         r"HFValidationError: Repo id must be|does not appear to have a file named config\.json"
         r"|Invalid repository ID or local directory",
