@@ -208,7 +208,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     if RECORD in item.stash:
         _complain(item.stash[RECORD], run.pardons, disruptive=disruptive)
         run.check_history(item.nodeid, item.stash[RECORD].since)
-    run.shaken = disruptive
+    run.shaken = disruptive or (RECORD in item.stash and run.given_up(item.stash[RECORD].since))
     return result
 
 

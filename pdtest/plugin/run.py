@@ -17,7 +17,7 @@ from pdtest.cluster.requirements import Unschedulable
 from pdtest.environment.loading import dump_resolved
 from pdtest.environment.schema import Environment, ReferenceKind
 from pdtest.errors import PdtestError
-from pdtest.events import Journal, MemberStarting, read
+from pdtest.events import Journal, MemberStarting, RequestAbandoned, read
 from pdtest.events.fault import Recovered
 from pdtest.events.record import Event
 from pdtest.history import History, check, smallest
@@ -28,6 +28,7 @@ from pdtest.plugin.attached import Survey
 from pdtest.plugin.clusters import cluster_for, leave, patience_s
 from pdtest.plugin.directories import directory_of, home, new_id, point_latest
 from pdtest.plugin.errors import ClusterUnavailable, HistoryViolated
+from pdtest.plugin.noticing import make_notice
 from pdtest.plugin.pardons import Pardons
 from pdtest.plugin.record import TestRecord
 from pdtest.plugin.recording import Recording
@@ -115,7 +116,7 @@ class Run:
         running = [member for member in cluster.members.values() if member.alive and self.shaken]
         # The dead are counted last: a member that dies while the others are probed is found by that.
         hurt = dict.fromkeys([*unwell(running), *(death.member for death in cluster.dead())])
-        self.shaken = False
+        shaken, self.shaken = self.shaken, False
         if cluster.environment.name in self._failures:
             raise ClusterUnavailable(cluster.environment.name, self._failures[cluster.environment.name])
         try:
@@ -126,6 +127,8 @@ class Run:
             # Loading takes minutes; what did not come back once is not tried again for every test.
             self._failures[cluster.environment.name] = error
             raise
+        if shaken:
+            make_notice(cluster)
 
     def explain(self, item: pytest.Item, record: TestRecord) -> str | None:
         """What the X-ray shows of a failed test; None where it can tell nothing."""
@@ -136,6 +139,10 @@ class Run:
             # Engines that do not come up with a probe do not come up for the next test either.
             self._failures[environment] = error
             return f"engines did not start with their X-ray on:\n{error}"
+
+    def given_up(self, since: int) -> bool:
+        """Whether clients gave requests up since then."""
+        return any(read(self.journal.path, since=since, kind=RequestAbandoned))
 
     def tell(self, event: Event) -> None:
         """Append to events.jsonl."""
