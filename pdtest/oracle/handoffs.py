@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from pdtest.client.endpoint import Endpoint
 from pdtest.client.handoff import Handoff, HandoffRunner, Route, TamperWith, first_route
 from pdtest.client.request import Request
-from pdtest.environment.schema import Environment, Role
+from pdtest.environment.schema import Environment, Member, Role
 from pdtest.events.record import Event
 from pdtest.oracle.evidence import Claim, Reading, Window
 from pdtest.oracle.volley import Volley, read_engines, settle, shares_of
+from pdtest.services.engine_flags import ranks
 from pdtest.wire.contract import Contract, Params
 
 #: Told of every handoff when it is over, before anything is judged.
@@ -124,7 +125,11 @@ class Handoffs:
             contract=self.contract,
             shares=tuple(shares),
             block_bytes=self.block_bytes,
+            ranks=max((ranks(engine) for engine in self._members()), default=1),
         )
+
+    def _members(self) -> Iterator[Member]:
+        return (member for name, member in self.environment.members.items() if name in self.engines)
 
     async def _bring_out_late_reads(self, handoffs: Sequence[Handoff]) -> None:
         """Have prefill export what it counted of further choices, or the next volley is charged with it.

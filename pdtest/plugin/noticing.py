@@ -16,8 +16,8 @@ from pdtest.cluster.cluster import Cluster
 from pdtest.wire.multi import connectors
 from pdtest.wire.registry import contract_for
 
-#: Steps of an engine: in the first it hears of it, with a later one it exports what it counted.
-_STEPS = 4
+#: Tokens, one a step: what it was told may be on its way yet, and is exported with a later step.
+_STEPS = 16
 _PATIENCE_S = 10.0
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -262,16 +263,25 @@ def test_a_lease_that_ran_out_is_none_of_this_volleys_business() -> None:
 
 
 @pytest.mark.parametrize(
-    ("late", "further_choices", "ruling"),
-    [(0, 0, Ruling.PASS), (1, 0, Ruling.FAIL), (1, 1, Ruling.PASS), (2, 1, Ruling.FAIL)],
+    ("late", "further_choices", "ranks", "ruling"),
+    [
+        (0, 0, 1, Ruling.PASS),
+        (1, 0, 1, Ruling.FAIL),
+        (1, 0, 2, Ruling.FAIL),
+        (1, 1, 1, Ruling.PASS),
+        (2, 1, 1, Ruling.FAIL),
+        (2, 1, 2, Ruling.PASS),
+        (3, 1, 2, Ruling.FAIL),
+    ],
 )
 def test_late_reads_are_those_of_further_choices_and_no_more(
-    late: int, further_choices: int, ruling: Ruling
+    late: int, further_choices: int, ranks: int, ruling: Ruling
 ) -> None:
     window = decode_window(EXACT, prefill={"late": late})
     first = Share(carrier=NIXL, demand=moved(6))
     choices = (Share(carrier=NIXL, demand=NOTHING, instead=first),) * further_choices
-    assert ruled(window, composed(first, *choices, contract=NIXL)) is ruling
+    claim = replace(composed(first, *choices, contract=NIXL), ranks=ranks)
+    assert ruled(window, claim) is ruling
 
 
 # A choice beyond the first: 6 tokens in 2 blocks by itself, or one block of 2 tokens after a hit of 4.
