@@ -52,7 +52,7 @@ def test_one_that_is_not_there_is_told_within_seconds(workshop: Workshop) -> Non
 def test_it_cannot_be_restarted_and_outlives_the_cluster(workshop: Workshop, elsewhere: str) -> None:
     cluster = workshop.cluster({"decode": {"launcher": "attach", "url": elsewhere}, "other": {}})
     cluster.start()
-    with pytest.raises(NotOurs, match="decode cannot be restarted"):
+    with pytest.raises(NotOurs, match="decode cannot be started, stopped or broken"):
         cluster.restart("decode")
     assert cluster.members["decode"].alive
     cluster.stop()
