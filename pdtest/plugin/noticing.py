@@ -29,7 +29,12 @@ def make_notice(cluster: Cluster) -> None:
     """
     contract = contract_for(cluster.environment.connector.contract)
     roles = {late.role for single in connectors(contract) if (late := single.evidence.late) is not None}
-    names = [name for name, member in cluster.members.items() if member.role in roles and member.alive]
+    names = [
+        name
+        for name, member in cluster.members.items()
+        # Others hear of it at once, as the embedded engine does.
+        if member.role in roles and member.alive and member.service.log_rules.abandoned
+    ]
     if names:
         with start_blocking_portal() as portal:
             portal.call(_ask, cluster, names)

@@ -12,6 +12,8 @@ from pdtest.client.errors import Call, Unreachable
 from pdtest.client.request import Request
 from pdtest.environment.schema import Role
 from pdtest.plugin import noticing
+from pdtest.services.embedded_engine import EmbeddedEngineService
+from pdtest.services.vllm import VllmService
 
 
 class Engine:
@@ -38,10 +40,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return seen
 
 
-def cluster(*contract: str, **members: tuple[Role, bool]) -> Any:
+def cluster(*contract: str, service: Any = None, **members: tuple[Role, bool]) -> Any:
+    runs = service or VllmService()
     return SimpleNamespace(
         environment=SimpleNamespace(connector=SimpleNamespace(contract=contract)),
-        members={name: SimpleNamespace(role=role, alive=alive) for name, (role, alive) in members.items()},
+        members={
+            name: SimpleNamespace(role=role, alive=alive, service=runs)
+            for name, (role, alive) in members.items()
+        },
     )
 
 
@@ -55,6 +61,11 @@ def test_prefill_of_nixl_is_asked_for_a_token(asked: list[tuple[str, int]]) -> N
     }
     noticing.make_notice(cluster("nixl", "example", **members))
     assert sorted(asked) == [("prefill", 1), ("silent", 1)]
+
+
+def test_an_engine_that_hears_of_it_at_once_is_not_asked(asked: list[tuple[str, int]]) -> None:
+    noticing.make_notice(cluster("nixl", service=EmbeddedEngineService(), prefill=(Role.PREFILL, True)))
+    assert asked == []
 
 
 def test_where_nobody_counts_late_reads_nobody_is_asked(asked: list[tuple[str, int]]) -> None:
