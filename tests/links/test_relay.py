@@ -93,7 +93,7 @@ async def test_bandwidth_limits_what_goes_through(relay: Relay) -> None:
 
 
 async def test_slices_come_apart(relay: Relay) -> None:
-    await relay.become(Condition(down=Line(slice_bytes=3, pause_s=0.01)))
+    await relay.become(Condition(down=Line(slice_bytes=3, pause_s=0.3)))
     reader, writer = await connect(relay)
     writer.write(b"abcdefgh")
     async with asyncio.timeout(10):
